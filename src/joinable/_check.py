@@ -1,0 +1,56 @@
+"""Look at arguments before anything starts: what is wrong, in which one, what to do instead."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import CodeType
+
+_COROUTINE_FLAGS = (
+    0x80 | 0x200
+)  # CO_COROUTINE, CO_ASYNC_GENERATOR of `inspect`, which is slow to import
+
+
+def check_callable(value: object, where: str) -> None:
+    """Raise TypeError unless `value` can be called by a thread to some effect."""
+    if not callable(value):
+        raise TypeError(f"{where} must be callable, not {_kind(value)} ({_short(value)})")
+    code: CodeType | None = getattr(value, "__code__", None)
+    if getattr(code, "co_flags", 0) & _COROUTINE_FLAGS:
+        raise TypeError(
+            f"{where} is the coroutine function {_short(value)}: calling it in a thread would make "
+            "a coroutine and run nothing; pass a plain function, or one that calls asyncio.run()"
+        )
+
+
+def check_workers(value: object) -> None:
+    """Raise unless `value` is None or a whole number of at least 1."""
+    if value is None:
+        return
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(
+            f"max_workers must be a whole number or None, not {_kind(value)} ({_short(value)})"
+        )
+    if value < 1:
+        raise ValueError(f"max_workers must be at least 1, not {value}; leave it out for no bound")
+
+
+def check_seconds(value: object, where: str) -> None:
+    """Raise unless `value` is None or a number of seconds; negative ones mean "do not wait"."""
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(
+            f"{where} must be a number of seconds or None, not {_kind(value)} ({_short(value)})"
+        )
+    if value != value:  # noqa: PLR0124  the one value that differs from itself is NaN
+        raise ValueError(f"{where} must be a number of seconds, not NaN")
+
+
+def _kind(value: object) -> str:
+    return "None" if value is None else type(value).__name__
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

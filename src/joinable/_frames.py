@@ -1,0 +1,86 @@
+"""Where code is: the line that called us, the line a thread is at, a traceback without our frames.
+
+Everything here returns plain facts (strings, numbers, traceback objects) and keeps no frame, since
+a frame keeps alive all that its function held.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import CodeType, FrameType, TracebackType
+
+    Place = tuple[str, int]
+    """A file and a line in it."""
+
+
+def _folder(code: CodeType) -> str:
+    return os.path.join(os.path.dirname(code.co_filename), "")
+
+
+# Read off code objects, not off `__file__`: frames carry the same name, also in a zip file.
+_OURS = _folder(_folder.__code__)
+_STANDARD = _folder(contextlib.suppress.__enter__.__code__)
+_INSTALLED = os.path.join(_STANDARD, "site-packages", "")
+
+
+def caller() -> Place:
+    """Return the innermost line on the calling thread's stack that is not the library's own."""
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    while frame is not None and frame.f_code.co_filename.startswith(_OURS):
+        frame = frame.f_back
+    # A thread whose whole stack is ours is not one that a user wrote; say so instead of failing.
+    return ("<joinable>", 0) if frame is None else (frame.f_code.co_filename, frame.f_lineno)
+
+
+def trimmed(traceback: TracebackType | None) -> TracebackType | None:
+    """Return the traceback from the first frame on that is not the library's own."""
+    while traceback is not None and traceback.tb_frame.f_code.co_filename.startswith(_OURS):
+        traceback = traceback.tb_next
+    return traceback
+
+
+def current_line(ident: int | None) -> str | None:
+    """Tell which line the thread is at now; None when it has ended.
+
+    Where that line lies in the standard library or in ours, the user's line that led there is
+    told too: `threading.py:355 in wait, called from app.py:12 in fetch`.
+    """
+    # Documented, in spite of its name.
+    frames = sys._current_frames()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    frame = None if ident is None else frames.get(ident)
+    if frame is None:
+        return None
+    inner = _describe(frame)
+    outer: FrameType | None = frame
+    while outer is not None and not _is_users(outer.f_code.co_filename):
+        outer = outer.f_back
+    if outer is None or outer is frame:
+        return inner
+    return f"{inner}, called from {_describe(outer)}"
+
+
+def note(error: BaseException, text: str) -> None:
+    """Add a note to an exception, if it takes one."""
+    # A frozen dataclass, for one, refuses: that must not hide the exception itself.
+    with contextlib.suppress(Exception):
+        error.add_note(text)
+
+
+def show(place: Place) -> str:
+    """Write a place as terminals and editors make it clickable: `file:line`."""
+    return f"{place[0]}:{place[1]}"
+
+
+def _describe(frame: FrameType) -> str:
+    return f"{frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_name}"
+
+
+def _is_users(filename: str) -> bool:
+    if filename.startswith((_OURS, "<frozen ")):
+        return False
+    return not filename.startswith(_STANDARD) or filename.startswith(_INSTALLED)

@@ -1,0 +1,109 @@
+"""The seam: the only place that blocks, starts a thread or reads the clock.
+
+Every other module asks here, by attribute and at the moment of need (`_runtime.monotonic()`,
+`_runtime.allocate_lock()`), so that whoever replaces an attribute replaces the world under the
+whole library: a scheduler that decides which thread runs next, a clock in the hand of a test.
+No other module calls `time.monotonic`, `time.sleep`, `_thread`, or blocks on a lock that it did not
+get here; a test reads the sources to hold that.
+
+Guarantees:
+
+- `acquire` can be interrupted by Ctrl-C on the main thread, on every system. On Windows before
+  3.14 the interpreter cannot do that, so there, and only there, a wait is cut in slices.
+- A timeout longer than the system can count is a wait of the longest time that it can count.
+"""
+
+from __future__ import annotations
+
+import _thread
+import contextvars
+import os
+import queue
+import sys
+import threading
+import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from joinable._typing import Lock, T
+
+monotonic: Callable[[], float] = time.monotonic
+get_ident: Callable[[], int] = _thread.get_ident
+allocate_lock: Callable[[], Lock] = _thread.allocate_lock
+"""Make a plain lock: a latch that one thread takes and any other releases."""
+allocate_mutex = threading.RLock
+"""Make a lock that guards state. Reentrant, because a Python signal handler or a finalizer may run
+between any two lines of the very thread that holds it, and call what it guards again."""
+daemons_allowed: Callable[[], bool] = getattr(_thread, "daemon_threads_allowed", lambda: True)
+"""Whether this interpreter may have daemon threads: an isolated subinterpreter (3.12+) may not."""
+make_channel = queue.SimpleQueue
+"""Make a queue whose `put` may be called from a finalizer."""
+
+_SLICE = 0.05
+_SLICED = os.name == "nt" and sys.version_info < (3, 14)
+
+
+def acquire(lock: Lock, timeout: float | None = None) -> bool:
+    """Wait for the lock, `timeout` seconds at most; True when it was taken."""
+    if _SLICED and threading.current_thread() is threading.main_thread():
+        return _acquire_in_slices(lock, timeout)
+    if timeout is None:
+        return lock.acquire()
+    return lock.acquire(timeout=max(0.0, min(timeout, threading.TIMEOUT_MAX)))
+
+
+def _acquire_in_slices(lock: Lock, timeout: float | None) -> bool:
+    deadline = None if timeout is None else monotonic() + timeout
+    while True:
+        left = _SLICE if deadline is None else min(_SLICE, deadline - monotonic())
+        if lock.acquire(timeout=max(0.0, left)):
+            return True
+        if deadline is not None and monotonic() >= deadline:
+            return False
+
+
+def start(thread: threading.Thread) -> None:
+    """Start the OS thread behind `thread`; returns when it is running."""
+    threading.Thread.start(thread)
+
+
+def join(thread: threading.Thread, timeout: float | None = None) -> None:
+    """Wait until the OS thread behind `thread` has ended, `timeout` seconds at most."""
+    if _SLICED and threading.current_thread() is threading.main_thread():
+        _join_in_slices(thread, timeout)
+    else:
+        threading.Thread.join(
+            thread, None if timeout is None else min(timeout, threading.TIMEOUT_MAX)
+        )
+
+
+def _join_in_slices(thread: threading.Thread, timeout: float | None) -> None:
+    deadline = None if timeout is None else monotonic() + timeout
+    while True:
+        left = _SLICE if deadline is None else min(_SLICE, deadline - monotonic())
+        threading.Thread.join(thread, max(0.0, left))
+        if not thread.is_alive() or (deadline is not None and monotonic() >= deadline):
+            return
+
+
+def start_service(function: Callable[[], object], name: str) -> threading.Thread:
+    """Start a daemon thread of the library's own, in an empty context.
+
+    Raises:
+        RuntimeError: where no thread can be had: the system has no more, the interpreter is ending,
+            or it is a subinterpreter that allows no daemon.
+    """
+    run = contextvars.Context().run
+    service = threading.Thread(target=run, args=(function,), name=name, daemon=True)
+    service.start()
+    return service
+
+
+def receive(channel: queue.SimpleQueue[T], timeout: float | None) -> T | None:
+    """Wait for the next message, `timeout` seconds at most; None when none came."""
+    try:
+        return channel.get(timeout=None if timeout is None else max(0.0, timeout))
+    except queue.Empty:
+        return None
