@@ -1,0 +1,395 @@
+"""One call and its outcome: `Task`, a `Future` that costs little and loses nothing.
+
+What it promises beyond a Future:
+
+- `result()` raises the call's error with the worker's traceback, without the library's frames, and
+  of the same length however often it is asked for.
+- A wait can be interrupted, and a timeout that fires says which call is stuck, and at which line.
+- Waiting for oneself is an error, not a hang.
+- An error that nobody takes is reported (`_unasked`); taking it is calling `result`, `exception` or
+  `add_done_callback`, or awaiting the task.
+- `StopIteration` never reaches an event loop: there it is a `RuntimeError`, as PEP 479 has it.
+
+State, and what guards it. `_mutex` guards `_state`, `_result`, `_exception`, `_waiters`,
+`_done_callbacks` (a Future's own names, which `wait`, `as_completed` and `asyncio` read), and
+`_latches`, `_made_condition`, `_asked`, `_reported`. `_state` only moves forward:
+
+    PENDING -> RUNNING -> FINISHED
+    PENDING or RUNNING -> CANCELLED_AND_NOTIFIED     (a Future's CANCELLED is passed over)
+
+Who may run between which lines: a waiter looks at `_state` and adds its latch under the lock; the
+finisher writes the outcome and takes all latches under the same lock. So either the waiter saw the
+outcome, or the finisher saw the latch: no wake-up is lost. The outcome is written before `_state`,
+and `_state` is read first: on a free-threaded build `done()` and the quick path of `result()` read
+it without the lock, and what they read after it was written before it.
+
+Why no Condition: making one costs more than the whole rest of a task. One latch (a plain lock) is
+made a waiter; the Condition that `concurrent.futures.wait` locks is made when it is first read.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from concurrent.futures import Future
+from concurrent.futures._base import (
+    CANCELLED,
+    CANCELLED_AND_NOTIFIED,
+    FINISHED,
+    PENDING,
+    RUNNING,
+)
+
+from joinable import _events, _frames, _runtime, _unasked
+from joinable._check import check_seconds
+from joinable._errors import CancelledError, DeadlineExceeded, InvalidStateError
+from joinable._loops import as_runtime_error, await_future, in_event_loop
+from joinable._typing import override
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+    from types import TracebackType
+
+    from joinable._typing import Lock, T
+
+# The logger that a Future's failing callbacks have always gone to.
+_LOGGER = logging.getLogger("concurrent.futures")
+
+# A Future's states are strings. `CANCELLED` itself only ever comes from outside (a test sets it).
+_CANCELLED = frozenset((CANCELLED, CANCELLED_AND_NOTIFIED))
+_DONE = _CANCELLED | {FINISHED}
+_NOT_BEGUN = frozenset((PENDING,))
+_BEGUN_OR_NOT = frozenset((PENDING, RUNNING))
+_WORDS = {PENDING: "pending", RUNNING: "running", **dict.fromkeys(_CANCELLED, "cancelled")}
+_KINDS = {FINISHED: _events.Kind.DONE, **dict.fromkeys(_CANCELLED, _events.Kind.CANCELLED)}
+
+
+class Task(Future["T"]):
+    """Stand for one call and its outcome.
+
+    A task is a `concurrent.futures.Future`: what takes one takes the other (`as_completed`, `wait`,
+    `asyncio.wrap_future`), and it can be awaited. You get tasks from `Thread`, `spawn` and the
+    like; there is no need to make one.
+
+    Thread-safety: every method may be called by any thread at any time.
+
+    Example:
+        >>> from joinable import spawn
+        >>> task = spawn(pow, 2, 5)
+        >>> task.result()
+        32
+        >>> task.done()
+        True
+    """
+
+    # On the class, so that the finalizer works on a task whose constructor did not.
+    _exception: BaseException | None = None
+    _watch_key: int | None = None
+    _asked: bool = False
+    _name: str = "task"
+
+    report_after: float | None = None
+    """Seconds after its end when an error that nobody has asked for is reported; None: when the
+    task is collected, or the interpreter exits."""
+
+    def __init__(self) -> None:
+        """Make a task that is pending and that nothing runs: for the library's own use."""
+        # Not Future's constructor: it makes a Condition.
+        self._mutex = _runtime.allocate_mutex()
+        self._state = PENDING
+        self._result: T | None = None
+        self._exception = None
+        self._traceback: TracebackType | None = None
+        self._waiters = []
+        self._done_callbacks: list[Callable[[Future[T]], object]] = []
+        self._latches: list[Lock] = []
+        self._made_condition: threading.Condition | None = None
+        self._runner: int | None = None
+
+    if TYPE_CHECKING:
+        name: str  # as `threading.Thread` declares it, which is a base beside this one in `Thread`
+    else:
+
+        @property
+        def name(self) -> str:
+            """The name that errors and pictures show; it may be set."""
+            return self._name
+
+        @name.setter
+        def name(self, name: object) -> None:
+            self._name = str(name)
+
+    # ---------------------------------------------------------------- the outcome
+
+    @override
+    def done(self) -> bool:
+        """Return whether the call has ended or was cancelled; never waits."""
+        return self._state in _DONE
+
+    @override
+    def running(self) -> bool:
+        """Return whether the call has been started and has not ended; never waits."""
+        return self._state == RUNNING
+
+    @override
+    def cancelled(self) -> bool:
+        """Return whether the call was cancelled; never waits."""
+        return self._state in _CANCELLED
+
+    @override
+    def result(self, timeout: float | None = None) -> T:
+        """Wait for the call and return what it returned, or raise what it raised.
+
+        The exception is the very object that was raised, with the traceback that it had in its
+        thread. Asking again raises it again, with the same traceback, not a longer one.
+
+        Args:
+            timeout: Wait so many seconds at most. None: as long as it takes. 0 or less: not at all.
+
+        Raises:
+            CancelledError: The task was cancelled.
+            DeadlineExceeded: The call did not end in time; a `TimeoutError` that tells where it is.
+            RuntimeError: The task would wait for itself, or it has not been started.
+        """
+        if self._state not in _DONE:
+            self._wait(timeout)
+        self._asked = True
+        if self._state in _CANCELLED:
+            raise CancelledError(f"{self._name!r} was cancelled")
+        error = self._exception
+        if error is None:
+            return self._result  # type: ignore[return-value]  # set before _state
+        try:
+            raise error.with_traceback(self._traceback)
+        finally:
+            # The traceback holds this frame: without this, error and frame would keep each other.
+            del self, error
+
+    @override
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """Wait for the call and return what it raised; None when it returned.
+
+        Called on the thread of a running event loop it gives a `RuntimeError` for a
+        `StopIteration`, which no coroutine can raise (PEP 479).
+
+        Args:
+            timeout: As for `result`.
+
+        Raises:
+            CancelledError: The task was cancelled.
+            DeadlineExceeded: The call did not end in time.
+            RuntimeError: The task would wait for itself, or it has not been started.
+        """
+        if self._state not in _DONE:
+            self._wait(timeout)
+        self._asked = True
+        if self._state in _CANCELLED:
+            raise CancelledError(f"{self._name!r} was cancelled")
+        if isinstance(self._exception, StopIteration) and in_event_loop():
+            return as_runtime_error(self._exception)
+        return self._exception
+
+    def __await__(self) -> Generator[object, None, T]:
+        """Wait for the call in a coroutine; the event loop goes on meanwhile."""
+        return await_future(self)
+
+    @override
+    def add_done_callback(self, fn: Callable[[Future[T]], object]) -> None:
+        """Call `fn(task)` when the task is done; at once if it is already.
+
+        Callbacks run one after the other, in the order they were added, on the thread that
+        completes the task, outside every lock. What one raises is logged, as a Future does.
+        """
+        self._asked = True
+        with self._mutex:
+            if self._state not in _DONE:
+                self._done_callbacks.append(fn)
+                return
+        self._call_back(fn)
+
+    # ---------------------------------------------------------------- for whoever runs the call
+
+    @override
+    def cancel(self) -> bool:
+        """Cancel the call if it has not started: it will never run.
+
+        Returns:
+            True when the task is cancelled, now or earlier; False when it runs or has ended.
+        """
+        return self._finish(CANCELLED_AND_NOTIFIED, allowed=_NOT_BEGUN) or self.cancelled()
+
+    @override
+    def set_running_or_notify_cancel(self) -> bool:
+        """Mark the call as started; False when it must not run because it was cancelled.
+
+        For executors and tests, as in `concurrent.futures`.
+        """
+        with self._mutex:
+            if self._state in _CANCELLED:
+                return False
+            if self._state != PENDING:
+                raise RuntimeError(f"{self!r} has been started already")
+            self._state = RUNNING
+        return True
+
+    @override
+    def set_result(self, result: T) -> None:
+        """Complete the task with what its call returned: for executors and tests.
+
+        Raises:
+            InvalidStateError: It is done already.
+        """
+        if not self._finish(FINISHED, result):
+            raise InvalidStateError(f"{self!r} is done already")
+
+    @override
+    def set_exception(self, exception: BaseException | None) -> None:
+        """Complete the task with what its call raised: for executors and tests.
+
+        Raises:
+            InvalidStateError: It is done already.
+        """
+        if not self._finish(FINISHED, exception=exception):
+            raise InvalidStateError(f"{self!r} is done already")
+
+    def _finish(
+        self,
+        state: str,
+        result: T | None = None,
+        exception: BaseException | None = None,
+        allowed: frozenset[str] = _BEGUN_OR_NOT,
+    ) -> bool:
+        """Write the outcome and wake everybody; False, and nothing is done, from another state."""
+        with self._mutex:
+            if self._state not in allowed:
+                return False
+            self._result, self._exception = result, exception
+            if exception is not None:
+                self._traceback = _frames.trimmed(exception.__traceback__)
+                exception.with_traceback(self._traceback)  # our frames are to be let go
+            self._state = state  # last: whoever reads it without the lock may read the rest
+            latches, self._latches = self._latches, []
+            callbacks, self._done_callbacks = self._done_callbacks, []
+            self._tell_waiters()
+            if self._made_condition is not None:
+                self._made_condition.notify_all()
+        # A waiter that has its latch takes the error, or sees to the report (`_leave`).
+        unasked = exception is not None and not latches and not self._asked
+        for latch in latches:
+            latch.release()
+        for callback in callbacks:
+            self._call_back(callback)
+        if _events.observers:
+            _events.emit(_KINDS[state], self)
+        if unasked:
+            self._watch()
+        return True
+
+    def _tell_waiters(self) -> None:
+        """Tell each `wait` and `as_completed` of `concurrent.futures`; needs the lock."""
+        for waiter in self._waiters:
+            if self._state in _CANCELLED:
+                waiter.add_cancelled(self)
+            elif self._exception is not None:
+                waiter.add_exception(self)
+            else:
+                waiter.add_result(self)
+
+    def _call_back(self, callback: Callable[[Future[T]], object]) -> None:
+        try:
+            callback(self)
+        except Exception:
+            _LOGGER.exception("exception calling callback for %r", self)
+
+    # ---------------------------------------------------------------- waiting
+
+    def _wait(self, timeout: float | None) -> None:
+        """Return when the task is done; the loop is for a start that failed and was tried again."""
+        check_seconds(timeout, "timeout")
+        deadline = None if timeout is None else _runtime.monotonic() + timeout
+        while self._state not in _DONE:
+            self._refuse_to_wait()
+            left = None if deadline is None else deadline - _runtime.monotonic()
+            if not self._wait_once(left):
+                raise DeadlineExceeded(
+                    timeout or 0.0, [(self._name, _frames.current_line(self._runner))]
+                )
+
+    def _wait_once(self, left: float | None) -> bool:
+        latch = _runtime.allocate_lock()
+        latch.acquire()
+        with self._mutex:
+            if self._state in _DONE:
+                return True
+            self._latches.append(latch)
+        if _events.observers:
+            _events.emit(_events.Kind.WAITING, self)
+        try:
+            woken = _runtime.acquire(latch, left)
+        except BaseException:
+            # Ctrl-C. The finisher may have counted on this waiter to take the error.
+            if not self._leave(latch) and self._exception is not None and not self._asked:
+                self._watch()
+            raise
+        if _events.observers:
+            _events.emit(_events.Kind.WOKEN, self)
+        # Timed out, but the finisher has our latch already: then the task is done.
+        return woken or not self._leave(latch)
+
+    def _leave(self, latch: Lock) -> bool:
+        """Take the latch back; False when the finisher has it, so that the task is done."""
+        with self._mutex:
+            if latch not in self._latches:
+                return False
+            self._latches.remove(latch)
+            return True
+
+    def _refuse_to_wait(self) -> None:
+        if self._runner == _runtime.get_ident():
+            raise RuntimeError(
+                f"{self._name!r} would wait for itself: its result is there only when it has ended"
+            )
+
+    if not TYPE_CHECKING:  # for checkers it is the attribute that a Future has
+
+        @property
+        def _condition(self) -> threading.Condition:
+            """What `concurrent.futures.wait` and `as_completed` lock; made when they first ask."""
+            with self._mutex:
+                if self._made_condition is None:
+                    self._made_condition = threading.Condition(self._mutex)
+                return self._made_condition
+
+    # ---------------------------------------------------------------- an error nobody asked for
+
+    def _watch(self) -> None:
+        self._watch_key = _unasked.watch(self._claim, self.report_after)
+
+    def _claim(self) -> threading.ExceptHookArgs | None:
+        """Answer what to report; None when somebody has asked for the error."""
+        error = self._exception
+        if error is None or self._asked:
+            return None
+        return threading.ExceptHookArgs((type(error), error, self._traceback, self._hook_thread()))
+
+    def _hook_thread(self) -> threading.Thread | None:
+        return None
+
+    def __del__(self) -> None:
+        if self._watch_key is not None:
+            _unasked.collected(self._watch_key, self._claim)
+
+    # ---------------------------------------------------------------- how it looks
+
+    @override
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}({self._name}, {self._outcome()})>"
+
+    def _outcome(self) -> str:
+        """Say the state in a word or two; takes no lock, so that a debugger cannot block."""
+        if self._state == FINISHED:
+            if self._exception is not None:
+                return f"raised {type(self._exception).__name__}"
+            return f"returned {type(self._result).__name__}"
+        return _WORDS[self._state]

@@ -1,0 +1,364 @@
+"""`Thread`: an OS thread of its own and the outcome of what ran in it; `spawn`, `threaded`.
+
+What it promises:
+
+- It is a `threading.Thread` and a `concurrent.futures.Future`, and each keeps the standard meaning.
+- Its target runs in a copy of the context of the code that called `start()`, on every build.
+- An error in it is kept whole, and says in one note which thread it was and where that was started.
+- Once it has ended it keeps nothing of its call: no function, no arguments, no context, no frame
+  but those that the traceback of its error holds.
+
+How the value of `run()` is caught, also of a subclass's: `start()` puts `_execute` in the place of
+`run` on the instance, the standard library's bootstrap calls that, and the first thing it does is
+to put `run` back. Only public names of `threading.Thread` are touched, so debuggers, tracers and
+subclasses work.
+
+Who may run between which lines. `start` claims the task (PENDING -> RUNNING) under its lock, so of
+two starts, or a start and a `cancel()`, one wins. The new thread claims `_begun` under the same
+lock. A Ctrl-C inside `start` cannot tell whether the OS thread exists; it takes the task back if it
+has not begun, so that either the call runs or everybody who waits for it learns that it will not.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import functools
+import sys
+import threading
+from concurrent.futures._base import CANCELLED_AND_NOTIFIED, FINISHED, PENDING, RUNNING
+
+from joinable import _events, _frames, _runtime, _unasked
+from joinable._check import check_callable
+from joinable._task import Task
+from joinable._typing import override
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from joinable._frames import Place
+    from joinable._typing import P, T
+
+__all__ = ["Thread", "spawn", "threaded"]
+
+
+class Thread(Task["T"], threading.Thread):
+    """Run a call in an OS thread of its own and keep what comes of it.
+
+    Use it where you use `threading.Thread`: same constructor, same methods. It is a `Task` too, so
+    `result()` waits and returns the value of the target, or raises its error.
+
+    Example:
+        >>> from joinable import Thread
+        >>> thread = Thread(target=sum, args=([1, 2, 3],))
+        >>> thread.start()
+        >>> thread.result()
+        6
+
+    A subclass may override `run()` and return a value:
+
+        >>> class Square(Thread[int]):
+        ...     def __init__(self, number: int) -> None:
+        ...         super().__init__()
+        ...         self.number = number
+        ...     def run(self) -> int:
+        ...         return self.number**2
+        >>> square = Square(12)
+        >>> square.start()
+        >>> square.result()
+        144
+
+    `join()` only waits, and raises nothing of the call's. An error that nobody asks for goes to
+    `threading.excepthook` (see `report_after`).
+
+    Type checkers: mypy wants `# type: ignore[override]` on a `run()` that returns a value, since
+    the standard one returns None.
+
+    Thread-safety: every method may be called by any thread at any time.
+
+    Cost: that of a `threading.Thread`, and at most a fifth more.
+    """
+
+    report_after: float | None = 10.0
+    """Seconds after its end when an error that nobody has asked for is reported.
+
+    It is reported earlier when the thread object is collected or the interpreter exits. None: only
+    then. 0: at once, by the thread itself, as `threading.Thread` does. Set it on a subclass or on
+    an object.
+    """
+
+    def __init__(  # noqa: PLR0913  the standard library's signature
+        self,
+        group: None = None,
+        target: Callable[..., T] | None = None,
+        name: str | None = None,
+        args: Iterable[object] = (),
+        kwargs: Mapping[str, object] | None = None,
+        *,
+        daemon: bool | None = None,
+        context: contextvars.Context | None = None,
+    ) -> None:
+        """Make a thread that has not started.
+
+        Args:
+            group: None; there for the standard library's signature.
+            target: What to call; without it, override `run`.
+            name: The thread's name. None: one of the form `Thread-1 (target)`.
+            args: Positional arguments for the target.
+            kwargs: Keyword arguments for the target.
+            daemon: Whether the interpreter may exit while it runs. None: as its maker.
+            context: The context to run in. None: a copy of the one in which `start()` is called.
+
+        Raises:
+            TypeError: An argument is of the wrong kind.
+        """
+        _check_call(target, args, kwargs, context)
+        threading.Thread.__init__(self, group, target, name, args, kwargs, daemon=daemon)
+        Task.__init__(self)  # pyright: ignore[reportUnknownMemberType]
+        self._own_context = context
+        self._begun = False
+        self._place: Place | None = None
+
+    if TYPE_CHECKING:
+        # The standard library's own attributes that the code below reads.
+        _initialized: bool
+        _target: Callable[..., T] | None
+        _args: Iterable[object]
+        _kwargs: Mapping[str, object]
+    else:
+        # Not Task's: setting a thread's name renames the OS thread too, from 3.14 on.
+        name = threading.Thread.name
+
+    @override
+    def start(self) -> None:
+        """Start the thread; nothing is run if it was cancelled before.
+
+        Raises:
+            RuntimeError: It has been started before, or the system can start no more threads; after
+                the latter it may be tried again.
+        """
+        if not self._initialized:
+            raise RuntimeError("Thread.__init__() not called")
+        if not self._claim_start():
+            return
+        try:
+            _runtime.start(self)
+        except Exception:
+            self._unstart()
+            raise
+        except BaseException:
+            self._take_back()
+            raise
+
+    @override
+    def run(self) -> T:  # type: ignore[override]  # the standard one returns None
+        """Call the target and return what it returns; override it to do something else."""
+        try:
+            if self._target is None:
+                return None  # type: ignore[return-value]  # T is None then
+            return self._target(*self._args, **self._kwargs)
+        finally:
+            # As the standard library: an argument may lead back to this thread.
+            del self._target, self._args, self._kwargs
+
+    @override
+    def join(self, timeout: float | None = None) -> None:
+        """Wait until the thread has ended; returns None whether it has or the time is up.
+
+        Args:
+            timeout: Wait so many seconds at most. None: as long as it takes.
+
+        Raises:
+            RuntimeError: It has not been started, or it is the calling thread.
+        """
+        # Cancelled before it began: there is no thread, or one that does nothing. `_initialized`
+        # goes first: a constructor that forgot to call ours must meet the standard library's own
+        # message.
+        if self._initialized and self.cancelled() and not self._begun:
+            return
+        _runtime.join(self, timeout)
+
+    @override
+    def cancel(self) -> bool:
+        """Cancel the thread if it has not been started: `start()` will do nothing.
+
+        Returns:
+            True when it is cancelled, now or earlier; False when it has been started.
+        """
+        cancelled = super().cancel()
+        if cancelled and not self._begun:
+            self._drop_call()
+        return cancelled
+
+    # ---------------------------------------------------------------- the start, step by step
+
+    def _claim_start(self) -> bool:
+        """Move from pending to running, with all that the new thread needs; False if cancelled."""
+        with self._mutex:
+            if self.cancelled():
+                return False
+            if self._state != PENDING:
+                raise RuntimeError("threads can only be started once")
+            self._place = _frames.caller()
+            # Not `or`: an empty Context is false.
+            own = self._own_context
+            self._context_to_run = contextvars.copy_context() if own is None else own
+            if sys.version_info >= (3, 14):
+                # The bootstrap enters a context of its own, and keeps it: let it be an empty one.
+                # Ours is entered in `_execute`, where a failure to enter it is an error of this
+                # task.
+                self._context = contextvars.Context()
+            self._body = self.run
+            self.run = self._execute  # type: ignore[method-assign, assignment]
+            self._state = RUNNING
+        return True
+
+    def _unstart(self) -> None:
+        """Be pending again: the system could not start a thread."""
+        with self._mutex:
+            self._restore_run()
+            self._state = PENDING
+            latches, self._latches = self._latches, []
+        for latch in latches:
+            latch.release()
+
+    def _take_back(self) -> None:
+        """Cancel the call unless it has begun: `start` was interrupted."""
+        with self._mutex:
+            if self._begun:
+                return
+            # `run` stays replaced: the OS thread may exist, and be about to look it up.
+            self._drop_call()
+            self._finish(CANCELLED_AND_NOTIFIED)
+
+    def _begin(self) -> bool:
+        """Claim the run for this OS thread; False when the start was taken back."""
+        with self._mutex:
+            if self._state != RUNNING:
+                return False
+            self._begun = True
+            self._runner = _runtime.get_ident()
+        if _events.observers:
+            _events.emit(_events.Kind.STARTED, self)
+        return True
+
+    def _execute(self) -> None:
+        """Run the body in its context and complete the task: the whole life of the OS thread."""
+        body, context = self._body, self._context_to_run
+        self._restore_run()
+        if not self._begin():
+            return
+        self._own_context = None
+        try:
+            result = context.run(body)
+        except BaseException as error:  # noqa: BLE001  whatever it raised is the outcome
+            # Let go before anybody is told: who waits for the end may look at what is left.
+            del body, context
+            self._annotate(error)
+            if not self._finish(FINISHED, exception=error):
+                self._report_late(error)
+        else:
+            del body, context
+            self._finish(FINISHED, result)
+        finally:
+            self._runner = None
+
+    def _restore_run(self) -> None:
+        """Let `run` be what it was before `start`; keep nothing of the call."""
+        body = self._body
+        del self._body, self._context_to_run
+        del self.run
+        if body != self.run:  # it was set on the instance, not on the class
+            self.run = body  # type: ignore[method-assign]
+
+    def _drop_call(self) -> None:
+        self._target, self._args, self._kwargs = None, (), {}
+        self._own_context = None
+
+    def _annotate(self, error: BaseException) -> None:
+        place = _frames.show(self._place or ("?", 0))
+        _frames.note(error, f"in thread {self._name!r}, started at {place}")
+
+    # ---------------------------------------------------------------- what Task leaves open
+
+    @override
+    def _refuse_to_wait(self) -> None:
+        super()._refuse_to_wait()
+        if self._state == PENDING:
+            raise RuntimeError(f"{self._name!r} has not been started: call start() first")
+
+    def _report_late(self, error: BaseException) -> None:
+        """Report an error for which the task has no place: it was completed by somebody else."""
+        traceback = _frames.trimmed(error.__traceback__)
+        arguments = threading.ExceptHookArgs((type(error), error, traceback, self))
+        _unasked.report(lambda: arguments)
+
+    @override
+    def _hook_thread(self) -> threading.Thread | None:
+        return self
+
+    @override
+    def __repr__(self) -> str:
+        standard = threading.Thread.__repr__(self)
+        head = f"<{type(self).__name__}({self._name}, "
+        return f"{head}{self._outcome()}, {standard.removeprefix(head)}"
+
+
+def spawn(fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Thread[T]:
+    """Start `fn(*args, **kwargs)` in a thread of its own and return the thread.
+
+    The same as making a `Thread` with `target`, `args` and `kwargs`, and starting it; type checkers
+    hold the arguments against the function's.
+
+    Example:
+        >>> from joinable import spawn
+        >>> threads = [spawn(divmod, number, 7) for number in (20, 30)]
+        >>> [thread.result() for thread in threads]
+        [(2, 6), (4, 2)]
+
+    Raises:
+        TypeError: `fn` cannot be called, or is a coroutine function.
+        RuntimeError: The system can start no more threads.
+    """
+    check_callable(fn, "fn")
+    thread = Thread(target=fn, args=args, kwargs=kwargs)
+    thread.start()
+    return thread
+
+
+def threaded(fn: Callable[P, T], /) -> Callable[P, Thread[T]]:
+    """Make a function whose every call runs in a thread of its own.
+
+    Calling the decorated function returns the started `Thread` at once; the same as `spawn(fn,
+    ...)`.
+
+    Example:
+        >>> from joinable import threaded
+        >>> @threaded
+        ... def shout(text: str) -> str:
+        ...     return text.upper()
+        >>> thread = shout("hello")
+        >>> thread.result()
+        'HELLO'
+
+    Raises:
+        TypeError: `fn` cannot be called, or is a coroutine function.
+    """
+    check_callable(fn, "fn")
+
+    @functools.wraps(fn)
+    def start(*args: P.args, **kwargs: P.kwargs) -> Thread[T]:
+        return spawn(fn, *args, **kwargs)
+
+    return start
+
+
+def _check_call(target: object, args: object, kwargs: object, context: object) -> None:
+    if target is not None:
+        check_callable(target, "target")
+    if not hasattr(args, "__iter__"):
+        raise TypeError(f"args must be a tuple of arguments, not {args!r}: write args=({args!r},)")
+    if kwargs is not None and not hasattr(kwargs, "keys"):
+        raise TypeError(f"kwargs must be a mapping of names to arguments, not {kwargs!r}")
+    if context is not None and not isinstance(context, contextvars.Context):
+        raise TypeError(f"context must be a contextvars.Context or None, not {context!r}")

@@ -1,0 +1,201 @@
+"""Report the errors that nobody asked for: to `threading.excepthook`, soon, and once.
+
+A task that fails while nobody waits for it is *watched*. Its error is reported by whichever comes
+first:
+
+- the task is collected (`collected`, called by its finalizer);
+- its time is up (`after` seconds; None for never);
+- the interpreter exits (a sweep, after non-daemon threads have ended).
+
+An error that has been asked for by then is not reported: the claim that the task left here answers
+None. Whoever takes a key out of `_watched` reports it, and a key is taken out under the lock, so
+nothing is reported twice.
+
+The hook is called by a daemon thread of ours. It is started by the first error that is watched,
+never at import, and ends when nothing is watched any more. Where no such thread can be had, the
+error is reported at once, by the thread that failed.
+
+Who may run between which lines: `collected` may run anywhere, even in a thread that holds our lock,
+since finalizers do. So it only reads a dict and puts a message in a queue whose `put` is reentrant.
+Its key stays in `_watched` until the message is read, and as long as there is a key there is a
+thread to read it. After a fork the child starts from nothing: what its parent watches, the parent
+reports.
+"""
+
+from __future__ import annotations
+
+import atexit
+import heapq
+import itertools
+import os
+import threading
+import weakref
+
+from joinable import _runtime
+from joinable._errors import unraisable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import queue
+    from collections.abc import Callable
+
+    Claim = Callable[[], threading.ExceptHookArgs | None]
+    """What to report, or None when the error has been asked for."""
+    Message = tuple[int, Claim | None]
+    """A key that was collected, and its claim; without a claim: end."""
+
+_LAST_WORDS = 1.0  # seconds that the sweep at exit gives a report under way; a hook may hang
+
+
+class _Watch:
+    """All that is watched, and the thread that reports it; one of them for the process."""
+
+    def __init__(self) -> None:
+        # Guards everything here but `channel`, which guards itself.
+        self.lock = _runtime.allocate_mutex()
+        self.channel: queue.SimpleQueue[Message | None] = _runtime.make_channel()
+        self.watched: dict[int, weakref.WeakMethod[Claim]] = {}
+        self.due: list[tuple[float, int]] = []  # a heap; keys gone from `watched` are skipped
+        self.keys = itertools.count()
+        self.service: threading.Thread | None = None
+        self.over = False
+        self.hooked = False
+
+
+_watch = _Watch()
+
+
+def watch(claim: Claim, after: float | None) -> int | None:
+    """Report what `claim` answers, `after` seconds from now or earlier.
+
+    Returns the key for `collected`. `claim` is a bound method; only a weak reference to its object
+    is kept. With `after` not above 0, or where no reporting thread can be had, the report is made
+    before this returns, and the key is None.
+    """
+    if after is not None and after <= 0:
+        report(claim)
+        return None
+    with _watch.lock:
+        key = _add(claim, after) if _served() else None
+    if key is None:
+        report(claim)
+    return key
+
+
+def collected(key: int, claim: Claim) -> None:
+    """Have it reported now; to be called by finalizers, so it neither waits nor locks."""
+    if key in _watch.watched:
+        _watch.channel.put((key, claim))
+
+
+def report(claim: Claim) -> None:
+    """Call `threading.excepthook` with what `claim` answers; nothing where that is None."""
+    arguments = claim()
+    if arguments is None:
+        return
+    try:
+        threading.excepthook(arguments)
+    except BaseException as error:  # noqa: BLE001  a failing hook must not cost the other reports
+        unraisable(error)
+
+
+def _add(claim: Claim, after: float | None) -> int:
+    key = next(_watch.keys)
+    _watch.watched[key] = weakref.WeakMethod(claim)
+    if after is not None:
+        due = (_runtime.monotonic() + after, key)
+        heapq.heappush(_watch.due, due)
+        if _watch.due[0] is due:  # earlier than what the thread sleeps for
+            _watch.channel.put(None)
+    return key
+
+
+def _served() -> bool:
+    """See that the reporting thread runs; False where it cannot. Called under the lock."""
+    if _watch.over:
+        return False
+    if not _watch.hooked:
+        _watch.hooked = True
+        atexit.register(_sweep)
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=_forget)
+    if _watch.service is None:
+        try:
+            # The new thread's first act is to take our lock, so it sees what is added meanwhile.
+            _watch.service = _runtime.start_service(_serve, "joinable-reports")
+        except RuntimeError:
+            return False
+    return True
+
+
+def _serve() -> None:
+    """Report what falls due or is collected, until nothing is watched."""
+    while True:
+        ready, wait = _take_due()
+        for claim in ready:
+            report(claim)
+        if not ready and (wait == 0 or _read(wait)):
+            return
+        ready.clear()  # or a reported task would be kept while this waits
+
+
+def _take_due() -> tuple[list[Claim], float | None]:
+    """Return what is due, and how long to wait for the next: None for a message only, 0 to end."""
+    now = _runtime.monotonic()
+    ready: list[Claim] = []
+    with _watch.lock:
+        while _watch.due and _watch.due[0][0] <= now:
+            key = heapq.heappop(_watch.due)[1]
+            reference = _watch.watched.get(key)
+            claim = None if reference is None else reference()
+            # A dead reference: the finalizer's message is on its way, and needs the key.
+            if claim is not None:
+                del _watch.watched[key]
+                ready.append(claim)
+        if ready:
+            return ready, None
+        if not _watch.watched and _watch.channel.empty():
+            _watch.service = None  # under the lock: the next one that is watched starts another
+            return ready, 0
+        return ready, max(1e-3, _watch.due[0][0] - now) if _watch.due else None
+
+
+def _read(wait: float | None) -> bool:
+    """Wait for a message and do what it says; True to end."""
+    message = _runtime.receive(_watch.channel, wait)
+    if message is None:
+        return False
+    key, claim = message
+    if claim is not None and _take(key):
+        report(claim)
+    return claim is None
+
+
+def _take(key: int) -> bool:
+    with _watch.lock:
+        return _watch.watched.pop(key, None) is not None
+
+
+def _sweep() -> None:
+    """Report at exit all that is left, on the main thread."""
+    with _watch.lock:
+        _watch.over = True  # from now on errors are reported by the threads that fail
+        service = _watch.service
+    if service is not None:
+        _watch.channel.put((-1, None))
+        _runtime.join(service, _LAST_WORDS)
+    while not _watch.channel.empty():
+        _read(0)
+    with _watch.lock:
+        left = [reference() for reference in _watch.watched.values()]
+        _watch.watched.clear()
+    for claim in left:
+        if claim is not None:
+            report(claim)
+
+
+def _forget() -> None:
+    """Start from nothing, in the child of a fork: the lock may be held by a thread not here."""
+    global _watch  # noqa: PLW0603  see above: the old one may be locked for ever
+    _watch = _Watch()
+    _watch.hooked = True  # a child inherits the registrations
