@@ -1,0 +1,148 @@
+"""The calls of one `run_all`, and the threads ("lanes") that run them.
+
+Who may run between which lines. The lanes and the caller share one `Batch`. `todo` holds the
+indices that nobody has taken; `list.pop` and `list.clear` are atomic on every build, so an index is
+taken once, and after a `clear` none is. A lane alone writes `results[index]` of the index it took,
+and the caller reads it after the lane has ended. `failures` is only appended to, which is atomic
+too; its first entry is the first failure.
+
+A lane whose call ends early takes the next one, so small calls use few threads. A call never waits
+for the end of another one to start, unless the caller set a limit: while anything is left to take,
+another lane is started.
+"""
+
+from __future__ import annotations
+
+import contextvars
+
+from joinable import _frames, _runtime
+from joinable._thread import Thread
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+_NAMED = 10  # later failures that the note on the first one names; it says how many more there were
+
+
+def _taken() -> object:
+    """Stand in the place of a call that somebody has taken."""
+    raise AssertionError("a call of run_all was taken twice")
+
+
+class Batch:
+    """The calls of one `run_all`, shared by the lanes that run them."""
+
+    def __init__(
+        self,
+        calls: list[Callable[[], object]],
+        keys: Sequence[object] | None,
+        *,
+        return_exceptions: bool,
+    ) -> None:
+        self.calls = calls
+        self.keys = range(len(calls)) if keys is None else keys
+        self.return_exceptions = return_exceptions
+        self.todo = list(range(len(calls) - 1, -1, -1))  # taken from the end: the first call first
+        self.results: list[object] = [None] * len(calls)
+        self.failures: list[tuple[int, BaseException]] = []
+        self.lanes: list[Thread[None]] = []
+        self.context = contextvars.copy_context()  # never entered; every call has a copy of it
+        self.place = _frames.caller()
+
+    def run(self, max_workers: int | None) -> None:
+        """Run everything, and join it whatever happens."""
+        try:
+            # Loops in functions of their own: on 3.13 a Ctrl-C inside `while condition:` can skip
+            # the `except` of its own frame (cpython#130279).
+            self._start_lanes(max_workers or len(self.calls))
+            self._join_lanes()
+        except BaseException as error:  # Ctrl-C, or the system has no more threads
+            try:
+                self._leave(error)
+            except BaseException as second:  # Ctrl-C again, wherever in `_leave` that was
+                self.todo.clear()
+                running = ", ".join(self._running())
+                _frames.note(second, f"run_all left these threads running: {running}")
+                raise
+            raise
+
+    def _start_lanes(self, limit: int) -> None:
+        while self.todo and len(self.lanes) < limit:
+            lane: Thread[None] = Thread(
+                target=self._lane,
+                name=f"run_all-{len(self.lanes) + 1}",
+                daemon=_runtime.daemons_allowed(),
+            )
+            self.lanes.append(
+                lane
+            )  # before the start: an interrupt inside it must not lose a thread
+            lane.start()
+
+    def _join_lanes(self) -> None:
+        for lane in self.lanes:
+            if not lane.cancelled():
+                lane.exception()  # one whose start was interrupted may not be ready for `join`
+                lane.join()
+
+    def _leave(self, error: BaseException) -> None:
+        """Start nothing more, and join what runs."""
+        self.todo.clear()
+        for lane in self.lanes:
+            lane.cancel()  # one that was made but not started would be waited for in vain
+        self._join_lanes()
+        _note_failures(error, self.failures)
+
+    def _running(self) -> list[str]:
+        return [
+            f"{lane.name!r} at {_frames.current_line(lane.ident) or 'its end'}"
+            for lane in self.lanes
+            if lane.is_alive()
+        ]
+
+    def first_failure(self) -> BaseException | None:
+        """Return what is to be raised, with the later failures in a note; None after a success."""
+        if not self.failures:
+            return None
+        error = self.failures[0][1]
+        _note_failures(error, self.failures[1:])
+        self.failures.clear()  # its traceback leads to this object: do not close the circle
+        return error
+
+    def _lane(self) -> None:
+        """Take calls and run them until none is left: the life of one thread."""
+        pop, results = self.todo.pop, self.results
+        while self.todo:
+            try:
+                index = pop()
+            except IndexError:  # another lane was quicker
+                return
+            try:
+                results[index] = self._call(index)
+            except BaseException as error:  # noqa: BLE001  every error is kept, none may end a lane
+                self._failed(index, error)
+
+    def _call(self, index: int) -> object:
+        call = self.calls[index]
+        self.calls[index] = _taken  # nothing of a finished call is kept
+        return self.context.copy().run(call)
+
+    def _failed(self, index: int, error: BaseException) -> None:
+        error.with_traceback(_frames.trimmed(error.__traceback__))
+        _frames.note(
+            error, f"in call {self.keys[index]!r} of the run_all at {_frames.show(self.place)}"
+        )
+        if self.return_exceptions and not isinstance(error, (KeyboardInterrupt, SystemExit)):
+            self.results[index] = error
+            return
+        self.failures.append((index, error))
+        self.todo.clear()
+
+
+def _note_failures(error: BaseException, failures: Sequence[tuple[int, BaseException]]) -> None:
+    """Name in a note on `error` the failures that are not raised."""
+    if not failures:
+        return
+    named = "; ".join(f"{type(other).__name__}: {other}" for _, other in failures[:_NAMED])
+    more = f"; and {len(failures) - _NAMED} more" if len(failures) > _NAMED else ""
+    _frames.note(error, f"{len(failures)} more failed in the same run_all: {named}{more}")

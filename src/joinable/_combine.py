@@ -1,0 +1,364 @@
+"""`run_all`: start all, join all, results in order.
+
+What it promises:
+
+- Nothing starts before all of the input has been looked at.
+- Every call has a thread as soon as `run_all` can start it, so calls may wait for each other;
+  `max_workers` bounds that. A thread whose call ends early takes the next one.
+- After a failure nothing more is started. What runs is joined. The first failure is raised: that
+  very exception, with its traceback.
+- Ctrl-C once: nothing more is started, and what runs is joined. Twice: it leaves at once, and the
+  interrupt says which calls it left. The interrupt is raised in either case.
+"""
+
+# A tuple is an iterable too, and gives something else: the overloads overlap, and the first that
+# fits is meant to win.
+# mypy: disable-error-code="overload-overlap"
+# pyright: reportOverlappingOverload=false
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from joinable._batch import Batch
+from joinable._check import check_callable, check_workers
+from joinable._typing import overload
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Literal
+
+    from joinable._typing import T1, T2, T3, T4, T5, T6, T7, T8, K, T
+
+__all__ = ["run_all"]
+
+
+@overload
+def run_all(
+    funcs: tuple[Callable[[], T1]],
+    /,
+    *,
+    max_workers: int | None = None,
+    return_exceptions: Literal[False] = False,
+) -> tuple[T1]: ...
+@overload
+def run_all(
+    funcs: tuple[Callable[[], T1], Callable[[], T2]],
+    /,
+    *,
+    max_workers: int | None = None,
+    return_exceptions: Literal[False] = False,
+) -> tuple[T1, T2]: ...
+@overload
+def run_all(
+    funcs: tuple[Callable[[], T1], Callable[[], T2], Callable[[], T3]],
+    /,
+    *,
+    max_workers: int | None = None,
+    return_exceptions: Literal[False] = False,
+) -> tuple[T1, T2, T3]: ...
+@overload
+def run_all(
+    funcs: tuple[Callable[[], T1], Callable[[], T2], Callable[[], T3], Callable[[], T4]],
+    /,
+    *,
+    max_workers: int | None = None,
+    return_exceptions: Literal[False] = False,
+) -> tuple[T1, T2, T3, T4]: ...
+@overload
+def run_all(
+    funcs: tuple[
+        Callable[[], T1], Callable[[], T2], Callable[[], T3], Callable[[], T4], Callable[[], T5]
+    ],
+    /,
+    *,
+    max_workers: int | None = None,
+    return_exceptions: Literal[False] = False,
+) -> tuple[T1, T2, T3, T4, T5]: ...
+@overload
+def run_all(
+    funcs: tuple[
+        Callable[[], T1],
+        Callable[[], T2],
+        Callable[[], T3],
+        Callable[[], T4],
+        Callable[[], T5],
+        Callable[[], T6],
+    ],
+    /,
+    *,
+    max_workers: int | None = None,
+    return_exceptions: Literal[False] = False,
+) -> tuple[T1, T2, T3, T4, T5, T6]: ...
+@overload
+def run_all(
+    funcs: tuple[
+        Callable[[], T1],
+        Callable[[], T2],
+        Callable[[], T3],
+        Callable[[], T4],
+        Callable[[], T5],
+        Callable[[], T6],
+        Callable[[], T7],
+    ],
+    /,
+    *,
+    max_workers: int | None = None,
+    return_exceptions: Literal[False] = False,
+) -> tuple[T1, T2, T3, T4, T5, T6, T7]: ...
+@overload
+def run_all(
+    funcs: tuple[
+        Callable[[], T1],
+        Callable[[], T2],
+        Callable[[], T3],
+        Callable[[], T4],
+        Callable[[], T5],
+        Callable[[], T6],
+        Callable[[], T7],
+        Callable[[], T8],
+    ],
+    /,
+    *,
+    max_workers: int | None = None,
+    return_exceptions: Literal[False] = False,
+) -> tuple[T1, T2, T3, T4, T5, T6, T7, T8]: ...
+@overload
+def run_all(
+    funcs: tuple[Callable[[], T], ...],
+    /,
+    *,
+    max_workers: int | None = None,
+    return_exceptions: Literal[False] = False,
+) -> tuple[T, ...]: ...
+@overload
+def run_all(
+    funcs: Mapping[K, Callable[[], T]],
+    /,
+    *,
+    max_workers: int | None = None,
+    return_exceptions: Literal[False] = False,
+) -> dict[K, T]: ...
+@overload
+def run_all(
+    funcs: Iterable[Callable[[], T]],
+    /,
+    *,
+    max_workers: int | None = None,
+    return_exceptions: Literal[False] = False,
+) -> list[T]: ...
+@overload
+def run_all(
+    funcs: tuple[Callable[[], T1]],
+    /,
+    *,
+    max_workers: int | None = None,
+    return_exceptions: Literal[True],
+) -> tuple[T1 | BaseException]: ...
+@overload
+def run_all(
+    funcs: tuple[Callable[[], T1], Callable[[], T2]],
+    /,
+    *,
+    max_workers: int | None = None,
+    return_exceptions: Literal[True],
+) -> tuple[T1 | BaseException, T2 | BaseException]: ...
+@overload
+def run_all(
+    funcs: tuple[Callable[[], T1], Callable[[], T2], Callable[[], T3]],
+    /,
+    *,
+    max_workers: int | None = None,
+    return_exceptions: Literal[True],
+) -> tuple[T1 | BaseException, T2 | BaseException, T3 | BaseException]: ...
+@overload
+def run_all(
+    funcs: tuple[Callable[[], T1], Callable[[], T2], Callable[[], T3], Callable[[], T4]],
+    /,
+    *,
+    max_workers: int | None = None,
+    return_exceptions: Literal[True],
+) -> tuple[T1 | BaseException, T2 | BaseException, T3 | BaseException, T4 | BaseException]: ...
+@overload
+def run_all(
+    funcs: tuple[
+        Callable[[], T1], Callable[[], T2], Callable[[], T3], Callable[[], T4], Callable[[], T5]
+    ],
+    /,
+    *,
+    max_workers: int | None = None,
+    return_exceptions: Literal[True],
+) -> tuple[
+    T1 | BaseException,
+    T2 | BaseException,
+    T3 | BaseException,
+    T4 | BaseException,
+    T5 | BaseException,
+]: ...
+@overload
+def run_all(
+    funcs: tuple[
+        Callable[[], T1],
+        Callable[[], T2],
+        Callable[[], T3],
+        Callable[[], T4],
+        Callable[[], T5],
+        Callable[[], T6],
+    ],
+    /,
+    *,
+    max_workers: int | None = None,
+    return_exceptions: Literal[True],
+) -> tuple[
+    T1 | BaseException,
+    T2 | BaseException,
+    T3 | BaseException,
+    T4 | BaseException,
+    T5 | BaseException,
+    T6 | BaseException,
+]: ...
+@overload
+def run_all(
+    funcs: tuple[
+        Callable[[], T1],
+        Callable[[], T2],
+        Callable[[], T3],
+        Callable[[], T4],
+        Callable[[], T5],
+        Callable[[], T6],
+        Callable[[], T7],
+    ],
+    /,
+    *,
+    max_workers: int | None = None,
+    return_exceptions: Literal[True],
+) -> tuple[
+    T1 | BaseException,
+    T2 | BaseException,
+    T3 | BaseException,
+    T4 | BaseException,
+    T5 | BaseException,
+    T6 | BaseException,
+    T7 | BaseException,
+]: ...
+@overload
+def run_all(
+    funcs: tuple[
+        Callable[[], T1],
+        Callable[[], T2],
+        Callable[[], T3],
+        Callable[[], T4],
+        Callable[[], T5],
+        Callable[[], T6],
+        Callable[[], T7],
+        Callable[[], T8],
+    ],
+    /,
+    *,
+    max_workers: int | None = None,
+    return_exceptions: Literal[True],
+) -> tuple[
+    T1 | BaseException,
+    T2 | BaseException,
+    T3 | BaseException,
+    T4 | BaseException,
+    T5 | BaseException,
+    T6 | BaseException,
+    T7 | BaseException,
+    T8 | BaseException,
+]: ...
+@overload
+def run_all(
+    funcs: tuple[Callable[[], T], ...],
+    /,
+    *,
+    max_workers: int | None = None,
+    return_exceptions: bool,
+) -> tuple[T | BaseException, ...]: ...
+@overload
+def run_all(
+    funcs: Mapping[K, Callable[[], T]],
+    /,
+    *,
+    max_workers: int | None = None,
+    return_exceptions: bool,
+) -> dict[K, T | BaseException]: ...
+@overload
+def run_all(
+    funcs: Iterable[Callable[[], T]],
+    /,
+    *,
+    max_workers: int | None = None,
+    return_exceptions: bool,
+) -> list[T | BaseException]: ...
+def run_all(
+    funcs: Iterable[Callable[[], object]] | Mapping[K, Callable[[], object]],
+    /,
+    *,
+    max_workers: int | None = None,
+    return_exceptions: bool = False,
+) -> object:
+    """Run all the calls in threads, wait for all, and return their results in order.
+
+    A tuple of functions gives a tuple of results, a mapping a dict with the same keys, any other
+    iterable a list; the iterable is read to its end before anything starts. Each call runs in its
+    own copy of the caller's context.
+
+    Example:
+        >>> from functools import partial
+        >>> from joinable import run_all
+        >>> run_all([partial(pow, 2, 10), partial(pow, 3, 4)])
+        [1024, 81]
+        >>> run_all({"low": lambda: min(3, 1, 2), "high": lambda: max(3, 1, 2)})
+        {'low': 1, 'high': 3}
+
+    Args:
+        funcs: What to call, without arguments; `functools.partial` or a `lambda` binds them.
+        max_workers: Run so many calls at a time at most. None: all at once, so calls may wait for
+            each other.
+        return_exceptions: Let every call finish, and put an exception in the place of its result.
+            KeyboardInterrupt and SystemExit are raised all the same.
+
+    Returns:
+        The results, in the shape and order of `funcs`, whatever the order in which the calls ended.
+
+    Raises:
+        TypeError: `funcs` or one of its members is of the wrong kind; nothing has been started.
+        ValueError: `max_workers` is below 1; nothing has been started.
+        RuntimeError: The system can start no more threads; what ran has been joined.
+        BaseException: The first failure of a call, itself, after what ran has been joined. What had
+            not started by then never does; later failures are named in a note on the first.
+    """
+    keys, calls = _read(funcs)
+    check_workers(max_workers)
+    batch = Batch(calls, keys, return_exceptions=return_exceptions)
+    batch.run(max_workers)
+    error = batch.first_failure()
+    if error is not None:
+        try:
+            raise error  # here, so that one frame of ours is in its traceback
+        finally:
+            del error, batch  # which the traceback leads back to
+    if isinstance(funcs, tuple):
+        return tuple(batch.results)
+    return batch.results if keys is None else dict(zip(keys, batch.results, strict=True))
+
+
+def _read(
+    funcs: Iterable[Callable[[], object]] | Mapping[K, Callable[[], object]],
+) -> tuple[list[object] | None, list[Callable[[], object]]]:
+    """Take the input apart and look at all of it: the keys of a mapping, and the calls."""
+    # What the types rule out is what this looks for.
+    if callable(funcs) or not hasattr(funcs, "__iter__"):  # type: ignore[redundant-expr]
+        raise TypeError(
+            f"run_all takes a tuple, a mapping or an iterable of functions, not {funcs!r}; "
+            "write run_all([f, g]) to run f() and g()"
+        )
+    if isinstance(funcs, Mapping):
+        keys: list[object] | None = [*funcs]
+        calls: list[Callable[[], object]] = [*funcs.values()]
+    else:
+        keys, calls = None, [*funcs]
+    for position, call in enumerate(calls):
+        check_callable(call, f"funcs[{position if keys is None else keys[position]!r}]")
+    return keys, calls
