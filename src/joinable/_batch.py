@@ -14,8 +14,10 @@ another lane is started.
 from __future__ import annotations
 
 import contextvars
+import threading
 
 from joinable import _frames, _runtime
+from joinable._check import short
 from joinable._thread import Thread
 
 TYPE_CHECKING = False
@@ -47,6 +49,7 @@ class Batch:
         self.results: list[object] = [None] * len(calls)
         self.failures: list[tuple[int, BaseException]] = []
         self.lanes: list[Thread[None]] = []
+        self.running: dict[threading.Thread, int] = {}  # what each lane took last
         self.context = contextvars.copy_context()  # never entered; every call has a copy of it
         self.place = _frames.caller()
 
@@ -62,8 +65,7 @@ class Batch:
                 self._leave(error)
             except BaseException as second:  # Ctrl-C again, wherever in `_leave` that was
                 self.todo.clear()
-                running = ", ".join(self._running())
-                _frames.note(second, f"run_all left these threads running: {running}")
+                _frames.note(second, "run_all left these calls running: " + self._running())
                 raise
             raise
 
@@ -93,12 +95,13 @@ class Batch:
         self._join_lanes()
         _note_failures(error, self.failures)
 
-    def _running(self) -> list[str]:
-        return [
-            f"{lane.name!r} at {_frames.current_line(lane.ident) or 'its end'}"
-            for lane in self.lanes
+    def _running(self) -> str:
+        return "; ".join(
+            f"{short(self.keys[index])} at {_frames.current_line(lane.ident) or 'its end'}"
+            # A copy is made at once; a lane may be about to note what it took.
+            for lane, index in self.running.copy().items()
             if lane.is_alive()
-        ]
+        )
 
     def first_failure(self) -> BaseException | None:
         """Return what is to be raised, with the later failures in a note; None after a success."""
@@ -111,12 +114,13 @@ class Batch:
 
     def _lane(self) -> None:
         """Take calls and run them until none is left: the life of one thread."""
-        pop, results = self.todo.pop, self.results
+        pop, results, me = self.todo.pop, self.results, threading.current_thread()
         while self.todo:
             try:
                 index = pop()
             except IndexError:  # another lane was quicker
                 return
+            self.running[me] = index
             try:
                 results[index] = self._call(index)
             except BaseException as error:  # noqa: BLE001  every error is kept, none may end a lane
@@ -129,9 +133,8 @@ class Batch:
 
     def _failed(self, index: int, error: BaseException) -> None:
         error.with_traceback(_frames.trimmed(error.__traceback__))
-        _frames.note(
-            error, f"in call {self.keys[index]!r} of the run_all at {_frames.show(self.place)}"
-        )
+        key, place = short(self.keys[index]), _frames.show(self.place)
+        _frames.note(error, f"in call {key} of the run_all at {place}")
         if self.return_exceptions and not isinstance(error, (KeyboardInterrupt, SystemExit)):
             self.results[index] = error
             return
@@ -143,6 +146,6 @@ def _note_failures(error: BaseException, failures: Sequence[tuple[int, BaseExcep
     """Name in a note on `error` the failures that are not raised."""
     if not failures:
         return
-    named = "; ".join(f"{type(other).__name__}: {other}" for _, other in failures[:_NAMED])
+    named = "; ".join(short(other) for _, other in failures[:_NAMED])
     more = f"; and {len(failures) - _NAMED} more" if len(failures) > _NAMED else ""
     _frames.note(error, f"{len(failures)} more failed in the same run_all: {named}{more}")

@@ -14,11 +14,11 @@ _COROUTINE_FLAGS = (
 def check_callable(value: object, where: str) -> None:
     """Raise TypeError unless `value` can be called by a thread to some effect."""
     if not callable(value):
-        raise TypeError(f"{where} must be callable, not {_kind(value)} ({_short(value)})")
+        raise TypeError(f"{where} must be callable, not {_kind(value)} ({short(value)})")
     code: CodeType | None = getattr(value, "__code__", None)
     if getattr(code, "co_flags", 0) & _COROUTINE_FLAGS:
         raise TypeError(
-            f"{where} is the coroutine function {_short(value)}: calling it in a thread would make "
+            f"{where} is the coroutine function {short(value)}: calling it in a thread would make "
             "a coroutine and run nothing; pass a plain function, or one that calls asyncio.run()"
         )
 
@@ -29,7 +29,7 @@ def check_workers(value: object) -> None:
         return
     if not isinstance(value, int) or isinstance(value, bool):
         raise TypeError(
-            f"max_workers must be a whole number or None, not {_kind(value)} ({_short(value)})"
+            f"max_workers must be a whole number or None, not {_kind(value)} ({short(value)})"
         )
     if value < 1:
         raise ValueError(f"max_workers must be at least 1, not {value}; leave it out for no bound")
@@ -41,7 +41,7 @@ def check_seconds(value: object, where: str) -> None:
         return
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError(
-            f"{where} must be a number of seconds or None, not {_kind(value)} ({_short(value)})"
+            f"{where} must be a number of seconds or None, not {_kind(value)} ({short(value)})"
         )
     if value != value:  # noqa: PLR0124  the one value that differs from itself is NaN
         raise ValueError(f"{where} must be a number of seconds, not NaN")
@@ -51,6 +51,10 @@ def _kind(value: object) -> str:
     return "None" if value is None else type(value).__name__
 
 
-def _short(value: object) -> str:
-    text = repr(value)
+def short(value: object) -> str:
+    """Show a value in at most 60 characters; user code makes its repr, so that may fail."""
+    try:
+        text = repr(value)
+    except Exception:  # noqa: BLE001  what is shown is a detail of the message that needs it
+        text = f"<{type(value).__name__} that has no repr>"
     return text if len(text) <= 60 else text[:57] + "..."

@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from joinable._batch import Batch
-from joinable._check import check_callable, check_workers
+from joinable._check import check_callable, check_workers, short
 from joinable._typing import overload
 
 TYPE_CHECKING = False
@@ -351,7 +351,7 @@ def _read(
     # What the types rule out is what this looks for.
     if callable(funcs) or not hasattr(funcs, "__iter__"):  # type: ignore[redundant-expr]
         raise TypeError(
-            f"run_all takes a tuple, a mapping or an iterable of functions, not {funcs!r}; "
+            f"run_all takes a tuple, a mapping or an iterable of functions, not {short(funcs)}; "
             "write run_all([f, g]) to run f() and g()"
         )
     if isinstance(funcs, Mapping):
@@ -360,5 +360,5 @@ def _read(
     else:
         keys, calls = None, [*funcs]
     for position, call in enumerate(calls):
-        check_callable(call, f"funcs[{position if keys is None else keys[position]!r}]")
+        check_callable(call, f"funcs[{short(position if keys is None else keys[position])}]")
     return keys, calls

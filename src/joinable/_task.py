@@ -90,8 +90,10 @@ class Task(Future["T"]):
     _name: str = "task"
 
     report_after: float | None = None
-    """Seconds after its end when an error that nobody has asked for is reported; None: when the
-    task is collected, or the interpreter exits."""
+    """Seconds after its end when an error that nobody has asked for is reported.
+
+    None stands for "not before the task is collected or the interpreter exits".
+    """
 
     def __init__(self) -> None:
         """Make a task that is pending and that nothing runs: for the library's own use."""

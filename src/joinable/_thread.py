@@ -28,7 +28,7 @@ import threading
 from concurrent.futures._base import CANCELLED_AND_NOTIFIED, FINISHED, PENDING, RUNNING
 
 from joinable import _events, _frames, _runtime, _unasked
-from joinable._check import check_callable
+from joinable._check import check_callable, short
 from joinable._task import Task
 from joinable._typing import override
 
@@ -82,9 +82,9 @@ class Thread(Task["T"], threading.Thread):
     report_after: float | None = 10.0
     """Seconds after its end when an error that nobody has asked for is reported.
 
-    It is reported earlier when the thread object is collected or the interpreter exits. None: only
-    then. 0: at once, by the thread itself, as `threading.Thread` does. Set it on a subclass or on
-    an object.
+    It is reported earlier when the thread object is collected or the interpreter exits; with None,
+    only then. With 0 it is reported at once, by the thread itself, as `threading.Thread` does. Set
+    it on a subclass or on an object.
     """
 
     def __init__(  # noqa: PLR0913  the standard library's signature
@@ -357,8 +357,10 @@ def _check_call(target: object, args: object, kwargs: object, context: object) -
     if target is not None:
         check_callable(target, "target")
     if not hasattr(args, "__iter__"):
-        raise TypeError(f"args must be a tuple of arguments, not {args!r}: write args=({args!r},)")
+        raise TypeError(
+            f"args must be a tuple of arguments, not {short(args)}: write args=({short(args)},)"
+        )
     if kwargs is not None and not hasattr(kwargs, "keys"):
-        raise TypeError(f"kwargs must be a mapping of names to arguments, not {kwargs!r}")
+        raise TypeError(f"kwargs must be a mapping of names to arguments, not {short(kwargs)}")
     if context is not None and not isinstance(context, contextvars.Context):
-        raise TypeError(f"context must be a contextvars.Context or None, not {context!r}")
+        raise TypeError(f"context must be a contextvars.Context or None, not {short(context)}")
