@@ -1,0 +1,62 @@
+"""What every run of the tests says about itself, and what makes a run worthless."""
+
+from __future__ import annotations
+
+import sys
+import sysconfig
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
+
+
+def gil_is_on() -> bool:
+    """Whether the interpreter runs with its GIL: always before 3.13, which cannot be asked."""
+    return getattr(sys, "_is_gil_enabled", lambda: True)()
+
+
+def refuse_gil(when: str) -> None:
+    """End the run with an error if a free-threaded build has its GIL on: it would prove nothing.
+
+    Importing one extension module that is not ready for it switches the GIL on, for good.
+    """
+    if FREE_THREADED and gil_is_on():
+        message = f"the GIL of this free-threaded build was on {when} the tests"
+        pytest.exit(message, returncode=pytest.ExitCode.USAGE_ERROR)
+
+
+def pytest_report_header() -> str:
+    """Name the interpreter and the state of its GIL at the top of the run."""
+    version = sys.version.split()[0] + "t" * FREE_THREADED
+    return f"interpreter: CPython {version}; GIL {'on' if gil_is_on() else 'off'}"
+
+
+def pytest_sessionstart() -> None:
+    """Check the GIL before the first test is imported."""
+    refuse_gil("before")
+
+
+def pytest_sessionfinish() -> None:
+    """Check the GIL after the last test, when all has been imported."""
+    refuse_gil("after")
+
+
+@pytest.fixture(autouse=True)
+def _every_thread_is_joined() -> Generator[None]:
+    """Fail the test that leaves a thread behind, not a later, innocent one.
+
+    `result()` returns when the outcome is there, a moment before the OS thread has ended, so a
+    thread that is about to end is waited for. The library's own reporting thread stays for some
+    seconds.
+    """
+    before = set(threading.enumerate())
+    yield
+    for thread in set(threading.enumerate()) - before:
+        if thread.name != "joinable-reports":
+            thread.join(10)
+            assert not thread.is_alive(), f"the test left {thread!r} behind"

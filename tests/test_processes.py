@@ -1,0 +1,286 @@
+"""What only a whole process shows: imports, Ctrl-C, exit, fork."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import pytest
+
+LIMIT = 20  # seconds; a process that is not done by then hangs
+
+
+def run(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run `code` in an interpreter of its own."""
+    command = [sys.executable, "-X", "faulthandler", "-c", textwrap.dedent(code), *arguments]
+    return subprocess.run(  # noqa: S603  the test's own code
+        command, capture_output=True, text=True, timeout=LIMIT, check=False
+    )
+
+
+# Prints a line once the main thread has been blocked in one place for a while. A signal that comes
+# in the very microseconds in which a wait begins is seen by CPython only when that wait ends
+# (measured with plain `threading`: 8 of 30 on 3.14t, when it is sent the moment another thread
+# prints).
+CUES = """
+    import sys, threading
+    def cue(text):
+        def watch():
+            main, pause = threading.main_thread().ident, threading.Event()
+            looks = [None]
+            while len(looks) < 5 or len(set(looks[-5:])) > 1:
+                pause.wait(0.01)
+                frame = sys._current_frames()[main]
+                looks.append((id(frame.f_code), frame.f_lasti))
+            print(text, flush=True)
+        threading.Thread(target=watch, daemon=True).start()
+"""
+
+
+def interrupted(code: str, *, cues: int) -> tuple[int, str, str]:
+    """Run `code`, send Ctrl-C each time it prints a line, up to `cues` times; return its end."""
+    command = [sys.executable, "-u", "-c", textwrap.dedent(CUES) + textwrap.dedent(code)]
+    with subprocess.Popen(  # noqa: S603  the test's own code
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        lines: list[str] = []
+        for _ in range(cues):
+            lines.append(process.stdout.readline())
+            process.send_signal(signal.SIGINT)
+        try:
+            out, err = process.communicate(timeout=LIMIT)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
+    return process.returncode, "".join(lines) + out, err
+
+
+# -------------------------------------------------------------------- import
+
+
+def test_importing_starts_changes_and_imports_nothing_it_should_not() -> None:
+    done = run(
+        """
+        import _thread, atexit, signal, sys, threading
+        handlers = [signal.getsignal(s) for s in signal.valid_signals()]
+        hooks = sys.excepthook, threading.excepthook, sys.unraisablehook
+        start, lock, run = _thread.start_new_thread, threading.Lock, threading.Thread.run
+        callbacks = atexit._ncallbacks()
+        import concurrent.futures.thread
+        with_futures = atexit._ncallbacks()
+        import joinable
+        assert threading.enumerate() == [threading.main_thread()]
+        assert handlers == [signal.getsignal(s) for s in signal.valid_signals()]
+        assert hooks == (sys.excepthook, threading.excepthook, sys.unraisablehook)
+        assert (start, lock) == (_thread.start_new_thread, threading.Lock)
+        assert run is threading.Thread.run
+        assert atexit._ncallbacks() == with_futures
+        heavy = "asyncio typing_extensions tqdm rich dask pytest hypothesis multiprocessing"
+        print([name for name in heavy.split() if name in sys.modules])
+        """
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "[]\n", "")
+
+
+def test_importing_imports_nothing_but_ourselves_and_what_futures_import() -> None:
+    names = "; print(*(name for name in sys.modules if not name.startswith('joinable')))"
+    ours = set(run("import sys, joinable" + names).stdout.split())
+    theirs = set(run("import sys, concurrent.futures.thread, contextvars" + names).stdout.split())
+    assert ours - theirs <= {"heapq", "_heapq", "__future__"}
+
+
+# -------------------------------------------------------------------- Ctrl-C
+
+
+@pytest.mark.parametrize(
+    "wait",
+    ["thread.result()", "thread.exception()", "thread.join()", "thread.result(timeout=1000)"],
+)
+def test_ctrl_c_interrupts_a_wait(wait: str) -> None:
+    code, out, err = interrupted(
+        f"""
+        import threading, joinable
+        thread = joinable.Thread(target=threading.Event().wait, daemon=True)
+        thread.start()
+        try:
+            cue("waiting")
+            {wait}
+        except KeyboardInterrupt:
+            print("interrupted", thread.running())
+        """,
+        cues=1,
+    )
+    assert (code, out, err) == (0, "waiting\ninterrupted True\n", "")
+
+
+RUN_ALL = """
+    import joinable
+    gate, calls = threading.Event(), []
+    def call():
+        calls.append(1)
+        gate.wait()
+        print("ended", flush=True)
+    leave = joinable._batch.Batch._leave
+    def leaving(batch, error):  # the first interrupt has come
+        {after}
+        leave(batch, error)
+    joinable._batch.Batch._leave = leaving
+    try:
+        cue("running")
+        joinable.run_all([call] * 3, max_workers=1)
+    except KeyboardInterrupt as error:
+        print("interrupted", len(calls), *getattr(error, "__notes__", []))
+    """
+
+
+def test_ctrl_c_in_run_all_starts_nothing_more_and_joins_what_runs() -> None:
+    code, out, err = interrupted(RUN_ALL.format(after="gate.set()"), cues=1)
+    assert (code, out, err) == (0, "running\nended\ninterrupted 1\n", "")
+
+
+def test_a_second_ctrl_c_in_run_all_leaves_at_once_and_names_what_runs() -> None:
+    code, out, err = interrupted(RUN_ALL.format(after="cue('again')"), cues=2)
+    assert code == 0, err
+    assert out.startswith("running\nagain\ninterrupted 1 run_all left these calls running: 0 at ")
+    assert "in call" in out
+    assert "ended" not in out
+
+
+# -------------------------------------------------------------------- exit
+
+
+def test_an_error_nobody_asked_for_is_on_stderr_once_at_exit() -> None:
+    done = run(
+        """
+        import joinable, threading
+        def failing(): raise ValueError("unasked")
+        thread = joinable.Thread(target=failing, name="forgotten")
+        thread.start()
+        thread.join()
+        """
+    )
+    assert done.returncode == 0
+    assert done.stderr.count("ValueError: unasked") == 1
+    assert "Exception in thread forgotten" in done.stderr
+    assert "in thread 'forgotten', started at <string>:5" in done.stderr
+    assert "_thread.py" not in done.stderr
+
+
+def test_an_error_that_was_asked_for_is_not_on_stderr_at_exit() -> None:
+    done = run(
+        """
+        import joinable
+        thread = joinable.spawn(int, "x")
+        thread.join()
+        try:
+            thread.result()
+        except ValueError:
+            print("asked")
+        """
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "asked\n", "")
+
+
+def test_a_non_daemon_thread_is_finished_at_exit_and_its_late_error_reported() -> None:
+    done = run(
+        """
+        import joinable, threading
+        def last():
+            threading.main_thread().join()
+            print("last words", flush=True)
+            raise ValueError("late")
+        joinable.spawn(last)
+        """
+    )
+    assert done.stdout == "last words\n"
+    assert done.stderr.count("ValueError: late") == 1
+
+
+def test_a_hook_that_hangs_does_not_hang_the_exit() -> None:
+    done = run(
+        """
+        import joinable, threading
+        hooked = threading.Event()
+        def hang(arguments):
+            hooked.set()
+            threading.Event().wait()
+        threading.excepthook = hang
+        class Quick(joinable.Thread):
+            report_after = 0.001
+        thread = Quick(target=int, args=("x",))
+        thread.start()
+        hooked.wait()
+        print("leaving")
+        """
+    )
+    assert (done.returncode, done.stdout) == (0, "leaving\n")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_after_a_fork_the_child_can_use_the_library_and_reports_its_own_errors_only() -> None:
+    done = run(
+        """
+        import os, sys, warnings
+        warnings.simplefilter("ignore", DeprecationWarning)
+        import joinable
+        def failing(whose): raise ValueError(whose)
+        thread = joinable.spawn(failing, "the parent's")
+        thread.join()
+        child = os.fork()
+        if not child:
+            assert joinable.run_all([int, str]) == [0, ""]
+            joinable.spawn(failing, "the child's").join()
+            sys.exit(3)
+        status = os.waitpid(child, 0)[1]
+        print(os.waitstatus_to_exitcode(status))
+        """
+    )
+    assert done.stdout == "3\n"
+    assert done.stderr.count("ValueError: the parent's") == 1
+    assert done.stderr.count("ValueError: the child's") == 1
+
+
+@pytest.mark.skipif(sys.version_info < (3, 14), reason="no public module for subinterpreters")
+def test_a_subinterpreter_without_daemon_threads_can_use_the_library() -> None:
+    done = run(
+        """
+        from concurrent import interpreters
+        interpreters.create().exec('''
+        import joinable, threading
+        def failing(): raise ValueError("unasked")
+        assert joinable.run_all([int, str]) == [0, ""]
+        reports = []
+        threading.excepthook = reports.append
+        joinable.spawn(failing).join()
+        print([report.exc_type.__name__ for report in reports], flush=True)
+        ''')
+        """.replace("\n        ", "\n")
+    )
+    assert (done.stdout, done.stderr) == ("['ValueError']\n", "")
+
+
+def test_the_exit_is_not_held_by_the_reporting_thread() -> None:
+    begun = time.monotonic()
+    done = run(
+        """
+        import joinable
+        thread = joinable.spawn(int, "x")
+        thread.join()
+        thread.exception()
+        """
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert time.monotonic() - begun < joinable_report_after()
+
+
+def joinable_report_after() -> float:
+    from joinable import Thread  # noqa: PLC0415  the process above is what is tested
+
+    assert Thread.report_after is not None
+    return Thread.report_after

@@ -1,0 +1,373 @@
+"""`run_all`: all of them, in order, or the first failure, and nothing left behind."""
+
+from __future__ import annotations
+
+import contextvars
+import functools
+import threading
+import traceback
+from typing import TYPE_CHECKING, NoReturn
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from joinable import _runtime as runtime
+from joinable import run_all
+from joinable._batch import Batch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+WHO = contextvars.ContextVar("WHO", default="nobody")
+
+
+class BoomError(Exception):
+    """What the calls of these tests raise."""
+
+
+def fail(*args: object) -> NoReturn:
+    raise BoomError(*args)
+
+
+# -------------------------------------------------------------------- shapes and order
+
+
+def test_a_tuple_gives_a_tuple_a_mapping_a_dict_and_the_rest_a_list() -> None:
+    assert run_all((lambda: 1, lambda: "two")) == (1, "two")
+    assert run_all({"b": lambda: 1, "a": lambda: 2}) == {"b": 1, "a": 2}
+    assert list(run_all({"b": lambda: 1, "a": lambda: 2})) == ["b", "a"]
+    assert run_all([lambda: 1]) == [1]
+    assert run_all(functools.partial(int, digit) for digit in "123") == [1, 2, 3]
+
+
+def test_nothing_in_nothing_out() -> None:
+    nothing: list[Callable[[], int]] = []
+    assert run_all(nothing) == []
+    assert run_all(()) == ()
+    assert run_all(dict[str, "Callable[[], int]"]()) == {}
+
+
+def test_results_are_in_order_though_the_calls_end_in_reverse() -> None:
+    ended = [threading.Event() for _ in range(6)]
+    ended[5].set()
+
+    def call(number: int) -> int:
+        if number < 5:
+            ended[number + 1].wait()
+        ended[number].set()
+        return number
+
+    ended[5].clear()
+    assert run_all([functools.partial(call, number) for number in range(6)]) == list(range(6))
+
+
+def test_every_call_has_a_thread_so_calls_may_wait_for_each_other() -> None:
+    together = threading.Barrier(40)
+    assert sorted(run_all([together.wait] * 40)) == list(range(40))
+
+
+class Gauge:
+    """Counts how many calls run at a time."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.now = self.most = 0
+
+    def __call__(self) -> None:
+        with self.lock:
+            self.now += 1
+            self.most = max(self.most, self.now)
+        self.together()
+        with self.lock:
+            self.now -= 1
+
+    def together(self) -> None:
+        """Give the others every chance to run too."""
+        threading.Event().wait(0.0005)
+
+
+def test_max_workers_bounds_how_many_run_at_a_time() -> None:
+    gauge = Gauge()
+    run_all([gauge] * 50, max_workers=3)
+    assert 1 <= gauge.most <= 3
+
+
+def test_one_worker_runs_them_one_after_the_other_in_order() -> None:
+    seen: list[int] = []
+    run_all([functools.partial(seen.append, number) for number in range(20)], max_workers=1)
+    assert seen == list(range(20))
+
+
+def test_run_all_may_be_nested() -> None:
+    def inner(number: int) -> list[int]:
+        return run_all([functools.partial(pow, number, power) for power in range(3)])
+
+    outer = run_all([functools.partial(inner, number) for number in range(3)])
+    assert outer == [[1, 0, 0], [1, 1, 1], [1, 2, 4]]
+
+
+# -------------------------------------------------------------------- failure
+
+
+def test_the_first_failure_is_raised_as_itself_with_its_traceback() -> None:
+    error = BoomError()
+
+    def raising() -> NoReturn:
+        raise error
+
+    calls: list[Callable[[], object]] = [int, raising]
+    with pytest.raises(BoomError) as caught:
+        run_all(calls)
+    assert caught.value is error
+    names = [frame.name for frame in traceback.extract_tb(error.__traceback__)]
+    assert names[-2:] == ["run_all", "raising"]
+
+
+def test_the_note_names_the_call_and_the_line_of_the_run_all() -> None:
+    calls: dict[str, Callable[[], object]] = {"good": int, "bad": fail}
+    with pytest.raises(BoomError) as caught:
+        run_all(calls)
+    (note,) = caught.value.__notes__
+    assert note.startswith(f"in call 'bad' of the run_all at {__file__}:")
+
+
+def test_everything_that_runs_is_joined_before_the_failure_is_raised() -> None:
+    started, gate = threading.Event(), threading.Event()
+    ended: list[bool] = []
+
+    def slow() -> None:
+        started.set()
+        gate.wait()
+        ended.append(True)
+
+    def failing() -> NoReturn:
+        started.wait()
+        releaser.start()
+        raise BoomError
+
+    releaser = threading.Timer(0.02, gate.set)
+    with pytest.raises(BoomError):
+        run_all([slow, failing])
+    assert ended == [True]
+    releaser.join()
+
+
+def test_what_has_not_started_does_not_start_after_a_failure() -> None:
+    ran: list[int] = []
+    rest = [functools.partial(ran.append, number) for number in range(10)]
+    calls: list[Callable[[], object]] = [fail, *rest]
+    with pytest.raises(BoomError):
+        run_all(calls, max_workers=1)
+    assert ran == []
+
+
+def test_later_failures_are_named_in_a_note_on_the_first() -> None:
+    together = threading.Barrier(3)
+
+    def failing(number: int) -> NoReturn:
+        together.wait()
+        raise BoomError(f"number {number}")
+
+    with pytest.raises(BoomError) as caught:
+        run_all([functools.partial(failing, number) for number in range(3)])
+    first = str(caught.value)
+    others = {f"number {number}" for number in range(3)} - {first}
+    note = caught.value.__notes__[-1]
+    assert note.startswith("2 more failed in the same run_all: ")
+    assert all(f"BoomError({other!r})" in note for other in others)
+
+
+def test_a_long_list_of_later_failures_is_cut_and_counted() -> None:
+    together = threading.Barrier(20)
+
+    def failing() -> NoReturn:
+        together.wait()
+        raise BoomError
+
+    with pytest.raises(BoomError) as caught:
+        run_all([failing] * 20)
+    assert caught.value.__notes__[-1].endswith("; and 9 more")
+
+
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit, GeneratorExit])
+def test_errors_that_are_no_exceptions_come_out_bare(kind: type[BaseException]) -> None:
+    def leave() -> NoReturn:
+        raise kind
+
+    calls: list[Callable[[], object]] = [leave, int]
+    with pytest.raises(kind):
+        run_all(calls)
+
+
+def test_return_exceptions_lets_all_finish_and_puts_errors_in_their_places() -> None:
+    results = run_all((int, fail, str), return_exceptions=True)
+    assert results[0] == 0
+    assert isinstance(results[1], BoomError)
+    assert results[2] == ""
+    with pytest.raises(KeyboardInterrupt):
+        run_all([interrupt], return_exceptions=True)
+
+
+def interrupt() -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def test_a_system_without_threads_left_is_told_after_joining(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Force it: 1. two calls have begun, 2. no third thread, 3. it joins, 4. the calls end."""
+    start, join_lanes = runtime.start, Batch._join_lanes
+    begun, go = threading.Semaphore(0), threading.Event()
+    gate = threading.Timer(0.02, go.set)
+    ended: list[int] = []
+
+    def two_threads(thread: threading.Thread) -> None:
+        if thread.name == "run_all-3":
+            assert begun.acquire(timeout=30)
+            assert begun.acquire(timeout=30)
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    def joining(batch: Batch) -> None:
+        gate.start()
+        join_lanes(batch)
+
+    monkeypatch.setattr(runtime, "start", two_threads)
+    monkeypatch.setattr(Batch, "_join_lanes", joining)
+
+    def call() -> None:
+        begun.release()
+        go.wait()
+        ended.append(1)
+
+    with pytest.raises(RuntimeError, match="can't start"):
+        run_all([call] * 5)
+    assert ended == [1, 1]
+    gate.join()
+
+
+class Unshowable(str):
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        raise ValueError("no repr")
+
+
+def test_a_key_or_an_error_that_cannot_be_shown_costs_nothing_but_its_name() -> None:
+    class MuteError(BoomError):
+        def __repr__(self) -> str:
+            raise ValueError("no repr")
+
+    together = threading.Barrier(2)
+
+    def failing() -> NoReturn:
+        together.wait()
+        raise MuteError
+
+    with pytest.raises(MuteError) as caught:
+        run_all({Unshowable("a"): failing, Unshowable("b"): failing})
+    first, later = caught.value.__notes__
+    assert first.startswith("in call <Unshowable that has no repr> of the run_all at ")
+    assert later == "1 more failed in the same run_all: <MuteError that has no repr>"
+
+
+# -------------------------------------------------------------------- context
+
+
+def test_every_call_has_its_own_copy_of_the_callers_context() -> None:
+    token = WHO.set("caller")
+
+    def call(name: str) -> str:
+        before = WHO.get()
+        WHO.set(name)
+        return before
+
+    calls = [functools.partial(call, str(number)) for number in range(20)]
+    assert run_all(calls, max_workers=2) == ["caller"] * 20
+    assert WHO.get() == "caller"
+    WHO.reset(token)
+
+
+# -------------------------------------------------------------------- bad input
+
+
+def test_a_member_that_cannot_be_called_is_named_by_its_position_before_anything_starts() -> None:
+    calls: list[int] = []
+    start = functools.partial(calls.append, 1)
+    with pytest.raises(TypeError, match=r"funcs\[1\] must be callable, not int \(3\)"):
+        run_all([start, 3])  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"funcs\['b'\] must be callable, not str"):
+        run_all({"a": start, "b": "text"})  # type: ignore[arg-type]
+    assert calls == []
+
+
+def test_an_iterable_that_fails_starts_nothing() -> None:
+    calls: list[int] = []
+
+    def broken() -> Iterator[Callable[[], None]]:
+        yield functools.partial(calls.append, 1)
+        raise BoomError
+
+    with pytest.raises(BoomError):
+        run_all(broken())
+    assert calls == []
+
+
+@pytest.mark.parametrize("funcs", [int, 5, None], ids=repr)
+def test_what_is_no_collection_is_refused_with_what_to_write(funcs: object) -> None:
+    with pytest.raises(TypeError, match=r"write run_all\(\[f, g\]\)"):
+        run_all(funcs)  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize("count", [1.0, True, "2", False], ids=repr)
+def test_a_count_of_workers_of_the_wrong_kind_is_refused(count: int) -> None:
+    with pytest.raises(TypeError, match="max_workers must be a whole number"):
+        run_all([int], max_workers=count)
+
+
+@pytest.mark.parametrize("count", [0, -1])
+def test_a_count_of_workers_below_one_is_refused(count: int) -> None:
+    with pytest.raises(ValueError, match="max_workers must be at least 1"):
+        run_all([int], max_workers=count)
+
+
+# -------------------------------------------------------------------- any list of calls
+
+
+@settings(deadline=None)
+@given(
+    outcomes=st.lists(st.one_of(st.integers(), st.sampled_from([BoomError, SystemExit]))),
+    workers=st.one_of(st.none(), st.integers(1, 5)),
+    keep=st.booleans(),
+)
+def test_any_list_of_calls_does_what_a_plain_loop_would(
+    outcomes: list[int | type[BaseException]], workers: int | None, *, keep: bool
+) -> None:
+    ran: list[int] = []
+
+    def call(number: int) -> int:
+        ran.append(number)
+        outcome = outcomes[number]
+        if isinstance(outcome, int):
+            return outcome
+        raise outcome(number)
+
+    calls = [functools.partial(call, number) for number in range(len(outcomes))]
+    fatal = [kind for kind in outcomes if kind is SystemExit or (kind is BoomError and not keep)]
+    results: list[int | BaseException] = []
+    raised: BaseException | None = None
+    try:
+        results = run_all(calls, max_workers=workers, return_exceptions=keep)
+    except (BoomError, SystemExit) as error:
+        raised = error
+    if raised is not None:
+        assert type(raised) in fatal
+        assert outcomes[raised.args[0]] is type(raised)
+        if workers == 1:
+            assert ran == list(range(raised.args[0] + 1))
+    else:
+        assert not fatal
+        assert [kept if isinstance(kept, int) else type(kept) for kept in results] == outcomes
+        assert sorted(ran) == list(range(len(outcomes)))
+    assert len(ran) == len(set(ran))

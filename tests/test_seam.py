@@ -1,0 +1,193 @@
+"""The seam holds: nothing but `_runtime` blocks, starts a thread or reads the clock."""
+
+from __future__ import annotations
+
+import ast
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+import joinable
+from joinable import _events as events
+from joinable import _frames as frames
+from joinable import _runtime as runtime
+from joinable import spawn
+
+if TYPE_CHECKING:
+    import queue
+
+SOURCES = sorted(Path(joinable.__file__).parent.rglob("*.py"))
+# Names that block, start a thread or read the clock, by the module that has them.
+FORBIDDEN = {
+    "time": {"monotonic", "sleep", "time", "perf_counter", "monotonic_ns"},
+    "threading": {"Lock", "RLock", "Event", "Semaphore", "Barrier", "Timer"},
+    "queue": {"Queue", "SimpleQueue", "LifoQueue", "PriorityQueue"},
+}
+
+
+def offences(source: Path) -> list[str]:
+    """Every use in one module of what only the seam may use."""
+    tree = ast.parse(source.read_text(encoding="utf-8"))
+    found: list[str] = []
+    for node in ast.walk(tree):
+        match node:
+            case ast.Attribute(value=ast.Name(id=module), attr=name) if name in FORBIDDEN.get(
+                module, ()
+            ):
+                found.append(f"{source.name}:{node.lineno} {module}.{name}")
+            case ast.Import(names=names):
+                found += [f"{source.name} imports {a.name}" for a in names if a.name == "_thread"]
+            case ast.ImportFrom(module=str(module), names=names):
+                wrong = FORBIDDEN.get(module, set[str]())
+                found += [f"{source.name} imports {a.name}" for a in names if a.name in wrong]
+            case _:
+                pass
+    return found
+
+
+def allowed(offence: str) -> bool:
+    # An annotation may name the queue's type; it makes none.
+    return offence.startswith("_unasked.py") and offence.endswith("queue.SimpleQueue")
+
+
+@pytest.mark.parametrize(
+    "source",
+    [source for source in SOURCES if source.name != "_runtime.py"],
+    ids=lambda source: source.stem,
+)
+def test_a_module_asks_the_runtime(source: Path) -> None:
+    assert [offence for offence in offences(source) if not allowed(offence)] == []
+
+
+def test_the_search_finds_what_it_looks_for(tmp_path: Path) -> None:
+    bad = tmp_path / "bad.py"
+    bad.write_text("import _thread\nimport time\nfrom threading import Lock\ntime.sleep(1)\n")
+    assert len(offences(bad)) == 3
+
+
+# -------------------------------------------------------------------- the runtime itself
+
+
+@pytest.mark.parametrize("sliced", [False, True])
+def test_acquire_waits_until_the_lock_is_released_or_the_time_is_up(
+    sliced: bool,  # noqa: FBT001
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(runtime, "_SLICED", sliced)
+    lock = runtime.allocate_lock()
+    assert runtime.acquire(lock)
+    assert not runtime.acquire(lock, 0)
+    assert not runtime.acquire(lock, -1)
+    assert not runtime.acquire(lock, 0.12)
+    releaser = threading.Timer(0.12, lock.release)
+    releaser.start()
+    assert runtime.acquire(lock, float("inf"))
+    releaser.join()
+
+
+@pytest.mark.parametrize("sliced", [False, True])
+def test_join_waits_until_the_thread_has_ended_or_the_time_is_up(
+    sliced: bool,  # noqa: FBT001
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(runtime, "_SLICED", sliced)
+    gate = threading.Event()
+    thread = threading.Thread(target=gate.wait)
+    thread.start()
+    runtime.join(thread, 0.12)
+    assert thread.is_alive()
+    gate.set()
+    runtime.join(thread)
+    assert not thread.is_alive()
+
+
+def test_receive_returns_a_message_or_none() -> None:
+    channel: queue.SimpleQueue[int] = runtime.make_channel()
+    assert runtime.receive(channel, 0) is None
+    channel.put(3)
+    assert runtime.receive(channel, None) == 3
+
+
+# -------------------------------------------------------------------- events
+
+
+def test_observers_see_a_task_start_and_end_and_who_waits() -> None:
+    seen: list[tuple[events.Kind, object]] = []
+    gate = threading.Event()
+
+    def observer(kind: events.Kind, task: object) -> None:
+        seen.append((kind, task))
+        if kind is events.Kind.WAITING:
+            gate.set()
+
+    events.observe(observer)
+    try:
+        thread = spawn(gate.wait)
+        thread.result()
+        thread.join()
+        dropped: joinable.Thread[int] = joinable.Thread(target=int)
+        dropped.cancel()
+    finally:
+        events.unobserve(observer)
+    spawn(int).result()
+    assert {kind for kind, task in seen if task is thread} == set(events.Kind) - {
+        events.Kind.CANCELLED
+    }
+    assert seen[-1] == (events.Kind.CANCELLED, dropped)
+    assert (events.Kind.STARTED, dropped) not in seen
+
+
+def test_an_observer_that_fails_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    trouble: list[object] = []
+
+    def remember(arguments: sys.UnraisableHookArgs) -> None:
+        trouble.append(arguments.exc_value)
+
+    monkeypatch.setattr(sys, "unraisablehook", remember)
+
+    def observer(kind: events.Kind, task: object) -> None:
+        raise ValueError(kind, task)
+
+    events.observe(observer)
+    try:
+        thread = spawn(int)
+        assert thread.result() == 0
+        thread.join()
+    finally:
+        events.unobserve(observer)
+    assert len(trouble) >= 2
+    with pytest.raises(ValueError, match="not in list"):
+        events.unobserve(observer)
+
+
+# -------------------------------------------------------------------- frames
+
+
+def test_current_line_tells_where_a_thread_is_and_nothing_of_one_that_has_ended() -> None:
+    gate = threading.Event()
+    thread = spawn(gate.wait)
+    assert f"{threading.__file__}:" in str(frames.current_line(thread.ident))
+    gate.set()
+    thread.join()
+    assert frames.current_line(None) is None
+    assert frames.current_line(-1) is None
+    here = frames.current_line(threading.get_ident())
+    assert here is not None
+    assert f"called from {__file__}:" in here
+
+
+def test_a_stack_of_our_own_frames_has_a_place_all_the_same() -> None:
+    code = compile("place = caller()", frames.__file__, "exec")
+    places: dict[str, object] = {"caller": frames.caller}
+
+    def from_our_file() -> None:
+        exec(code, places)  # noqa: S102  a frame that looks like ours
+
+    thread = threading.Thread(target=from_our_file)
+    thread.start()
+    thread.join()
+    assert places["place"] == (__file__, from_our_file.__code__.co_firstlineno + 1)
+    assert sys._getframe().f_code.co_filename == __file__

@@ -1,0 +1,139 @@
+"""The public types, held by mypy and basedpyright; nothing here is ever run.
+
+A line that must be an error carries an ignore: mypy reports an ignore that is not needed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+from typing import TYPE_CHECKING, assert_type
+
+from joinable import DeadlineExceeded, Task, Thread, run_all, spawn, threaded
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable
+
+
+def number() -> int:
+    return 1
+
+
+def text() -> str:
+    return ""
+
+
+def nothing() -> None:
+    pass
+
+
+def scale(value: float, *, by: float = 1.0) -> float:
+    return value * by
+
+
+# ------------------------------------------------------------------ Thread, spawn, threaded
+
+made = assert_type(Thread(target=number), Thread[int])
+assert_type(Thread(target=number).result(), int)
+assert_type(Thread(target=number).result(timeout=1), int)
+assert_type(Thread(target=number).exception(), "BaseException | None")
+assert_type(Thread(target=number).join(), None)
+assert_type(Thread(target=number).name, str)
+
+spawned = assert_type(spawn(scale, 2.0, by=3), Thread[float])
+spawn(scale, "2").join()  # type: ignore[arg-type]
+spawn(scale).join()  # type: ignore[call-arg]
+spawn(scale, 1, too=2).join()  # type: ignore[call-arg]
+spawn(3).join()  # type: ignore[arg-type]
+
+
+@threaded
+def fetch(url: str, *, retries: int = 0) -> bytes:
+    return url.encode() * retries
+
+
+fetching = assert_type(fetch("a", retries=1), Thread[bytes])
+assert_type(fetch("a").result(), bytes)
+fetch(1).join()  # type: ignore[arg-type]
+fetch().join()  # type: ignore[call-arg]
+
+
+class Job(Thread[int]):
+    def run(self) -> int:  # type: ignore[override]  # mypy: the standard one returns None
+        return 1
+
+
+assert_type(Job().result(), int)
+
+
+# ------------------------------------------------------------------ a thread and a Future
+
+standard: threading.Thread = Job()
+future: concurrent.futures.Future[int] = Job()
+task: Task[int] = Job()
+for done in concurrent.futures.as_completed([Job(), Job()]):
+    assert_type(done.result(), int)
+concurrent.futures.wait([Job()])
+
+
+async def coroutine() -> None:
+    assert_type(await Job(), int)
+    assert_type(await asyncio.wrap_future(Job()), int)
+
+
+def callback(ended: concurrent.futures.Future[int]) -> None:
+    assert_type(ended.result(), int)
+
+
+Job().add_done_callback(callback)
+Thread(target=text).add_done_callback(callback)  # type: ignore[arg-type]
+
+
+# ------------------------------------------------------------------ run_all: the shapes
+
+assert_type(run_all((number,)), tuple[int])
+assert_type(run_all((number, text)), tuple[int, str])
+assert_type(run_all((number, text, nothing)), tuple[int, str, None])
+assert_type(
+    run_all((number, text, number, text, number, text, number, text)),
+    tuple[int, str, int, str, int, str, int, str],
+)
+assert_type(
+    run_all((number, number, number, number, number, number, number, number, number)),
+    tuple[int, ...],
+)
+assert_type(run_all([number, number]), list[int])
+assert_type(run_all(iter([number])), list[int])
+assert_type(run_all({"a": number}), dict[str, int])
+assert_type(run_all({1: text}, max_workers=2), dict[int, str])
+
+assert_type(
+    run_all((number, text), return_exceptions=True),
+    "tuple[int | BaseException, str | BaseException]",
+)
+assert_type(run_all([number], return_exceptions=True), "list[int | BaseException]")
+assert_type(run_all({"a": number}, return_exceptions=True), "dict[str, int | BaseException]")
+
+
+def any_number(many: tuple[Callable[[], int], ...]) -> None:
+    assert_type(run_all(many), tuple[int, ...])
+
+
+def either(*, keep: bool) -> None:
+    assert_type(run_all([number], return_exceptions=keep), "list[int | BaseException]")
+
+
+first, second = run_all((number, text))
+assert_type(first, int)
+assert_type(second, str)
+
+run_all(number)  # type: ignore[call-overload]
+run_all([scale])  # type: ignore[list-item]
+run_all([number], max_workers="2")  # type: ignore[call-overload]
+run_all([number], workers=2)  # type: ignore[call-overload]
+
+# ------------------------------------------------------------------ errors
+
+error: TimeoutError = DeadlineExceeded(1.0, [("name", None)])
+assert_type(DeadlineExceeded(1.0, []).unfinished, tuple[str, ...])
