@@ -1,0 +1,162 @@
+"""Measure against the standard library, side by side in one run: ratios of medians.
+
+    python tests/bench/run.py [--rounds N] [--check]
+
+Every round runs each contender once, in turn, so that a machine that changes its speed changes it
+for all. CPU time is the firm figure and wall time the noisy one; the row "the same again" is the
+baseline against itself and shows how noisy. `--check` ends with an error where a CPU ratio is above
+its limit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import statistics
+import sys
+import sysconfig
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import joinable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+THREADS = 200  # a contender starts so many a round: some 10 ms, well above the clock's grain
+CALLS = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One comparison: what ours costs as a multiple of what the standard library's costs."""
+
+    name: str
+    ours: Callable[[], object]
+    theirs: Callable[[], object]
+    limit: float | None = None
+    """The highest CPU ratio allowed; None: shown, not judged."""
+
+
+def nothing() -> None:
+    """Stand for the smallest call there is."""
+
+
+def standard_thread() -> None:
+    for _ in range(THREADS):
+        thread = threading.Thread(target=nothing)
+        thread.start()
+        thread.join()
+
+
+def our_thread() -> None:
+    for _ in range(THREADS):
+        thread = joinable.Thread(target=nothing)
+        thread.start()
+        thread.result()
+
+
+def our_thread_joined() -> None:
+    for _ in range(THREADS):
+        thread = joinable.Thread(target=nothing)
+        thread.start()
+        thread.result()
+        thread.join()
+
+
+def standard_list(call: Callable[[], object], count: int) -> None:
+    threads = [threading.Thread(target=call) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def run_all(call: Callable[[], object], count: int) -> None:
+    joinable.run_all([call] * count)
+
+
+def blocking() -> None:
+    time.sleep(0.002)
+
+
+ROWS = (
+    Row("Thread: start, run, result", our_thread, standard_thread, 1.2),
+    Row("Thread: start, run, result, join", our_thread_joined, standard_thread, 1.2),
+    Row(
+        f"run_all, {CALLS} no-ops, against a list of Threads",
+        functools.partial(run_all, nothing, CALLS),
+        functools.partial(standard_list, nothing, CALLS),
+    ),
+    Row(
+        "run_all, 100 calls that sleep 2 ms, against a list of Threads",
+        functools.partial(run_all, blocking, 100),
+        functools.partial(standard_list, blocking, 100),
+    ),
+    Row("the same again (threading.Thread against itself)", standard_thread, standard_thread),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What one run of a contender took, in seconds."""
+
+    cpu: float
+    wall: float
+
+
+def cost(contender: Callable[[], object]) -> Cost:
+    cpu, wall = time.process_time(), time.perf_counter()
+    contender()
+    return Cost(time.process_time() - cpu, time.perf_counter() - wall)
+
+
+def ratios(row: Row, rounds: int) -> tuple[float, float]:
+    """Return the median CPU ratio and the median wall ratio over the rounds."""
+    for contender in (row.ours, row.theirs):
+        contender()  # warm up
+    pairs = [(cost(row.ours), cost(row.theirs)) for _ in range(rounds)]
+    return (
+        statistics.median(ours.cpu / theirs.cpu for ours, theirs in pairs),
+        statistics.median(ours.wall / theirs.wall for ours, theirs in pairs),
+    )
+
+
+def import_ratio(rounds: int) -> float:
+    """Return the wall ratio of a process that imports us to one that imports concurrent.futures."""
+    import subprocess  # noqa: PLC0415  only here
+
+    def start(module: str) -> float:
+        begun = time.perf_counter()
+        subprocess.run(  # noqa: S603  our own interpreter
+            [sys.executable, "-c", f"import {module}"], check=True
+        )
+        return time.perf_counter() - begun
+
+    pairs = [(start("joinable"), start("concurrent.futures.thread")) for _ in range(rounds)]
+    return statistics.median(ours / theirs for ours, theirs in pairs)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the table; return 1 if --check was given and a limit is broken."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--rounds", type=int, default=25)
+    parser.add_argument("--check", action="store_true", help="fail where a limit is broken")
+    options = parser.parse_args(arguments)
+    free = "t" * bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
+    print(f"CPython {sys.version.split()[0]}{free}, medians of {options.rounds} rounds")
+    print(f"{'ours / theirs':66} {'CPU':>6} {'wall':>6} {'limit':>6}")
+    broken = False
+    for row in ROWS:
+        cpu, wall = ratios(row, options.rounds)
+        broken |= row.limit is not None and cpu > row.limit
+        limit = "" if row.limit is None else f"{row.limit:6.2f}"
+        print(f"{row.name:66} {cpu:6.2f} {wall:6.2f} {limit:>6}")
+    print(f"{'import, whole process':66} {'':6} {import_ratio(options.rounds):6.2f}")
+    return int(broken and options.check)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
