@@ -94,6 +94,24 @@ def test_importing_imports_nothing_but_ourselves_and_what_futures_import() -> No
     assert ours - theirs <= {"heapq", "_heapq", "__future__"}
 
 
+def test_it_may_take_the_place_of_the_standard_class() -> None:
+    done = run(
+        """
+        import threading, joinable
+        threading.Thread = joinable.Thread
+        timer = threading.Timer(0, print, ["timer"])  # made of the standard class, before
+        timer.start()
+        timer.join()
+        thread = threading.Thread(target=int, args=("x",))
+        thread.start()
+        thread.join()
+        print(joinable.run_all([int, str]), repr(thread.exception()))
+        """
+    )
+    assert done.stdout.startswith("timer\n[0, ''] ValueError(")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 # -------------------------------------------------------------------- Ctrl-C
 
 

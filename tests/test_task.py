@@ -137,6 +137,13 @@ def test_a_timeout_names_the_call_and_the_line_it_is_at() -> None:
     assert "within 0.05 s" in str(caught.value)
 
 
+def test_a_timeout_before_the_call_has_begun_says_so() -> None:
+    with pytest.raises(
+        DeadlineExceeded, match="'task' did not end within 0 s: it is not running yet"
+    ):
+        Task[int]().result(timeout=0)
+
+
 def test_no_time_is_enough_for_a_task_that_is_done() -> None:
     thread = spawn(int)
     thread.join()

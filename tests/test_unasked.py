@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import gc
+import sys
 import threading
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
 import pytest
 
 from joinable import Task, Thread, spawn
 from joinable import _runtime as runtime
 from joinable import _unasked as unasked
-
-if TYPE_CHECKING:
-    import sys
 
 
 class BoomError(Exception):
@@ -195,10 +193,13 @@ def test_system_exit_goes_to_the_hook_too_which_ignores_it(hook: Hook) -> None:
     assert [report.exc_type for report in hook.reports] == [SystemExit]
 
 
-def test_a_failing_hook_does_not_cost_the_other_reports(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failing_hook_is_told_of_and_does_not_cost_the_other_reports(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     seen: list[str] = []
     done = threading.Event()
-    trouble: list[object] = []
+    trouble: list[str] = []
+    told = threading.Semaphore(0)
 
     def failing(arguments: threading.ExceptHookArgs) -> None:
         assert arguments.thread is not None
@@ -207,18 +208,19 @@ def test_a_failing_hook_does_not_cost_the_other_reports(monkeypatch: pytest.Monk
             done.set()
         raise RuntimeError("the hook is broken")
 
-    def remember(arguments: sys.UnraisableHookArgs) -> None:
-        trouble.append(str(arguments.exc_value))
+    def remember(kind: type[BaseException], error: BaseException, _: object) -> None:
+        trouble.append(f"{kind.__name__}: {error}")
+        told.release()
 
     monkeypatch.setattr(threading, "excepthook", failing)
-    monkeypatch.setattr("sys.unraisablehook", remember)
+    monkeypatch.setattr(sys, "excepthook", remember)
     kept = [started(Quick, "one"), started(Quick, "two")]
     assert done.wait(30)
-    settle_trouble = threading.Event()
-    while len(trouble) < 2:
-        settle_trouble.wait(0.001)
+    assert told.acquire(timeout=30)
+    assert told.acquire(timeout=30)
     assert sorted(seen) == ["one", "two"]
-    assert trouble == ["the hook is broken"] * 2
+    assert trouble == ["RuntimeError: the hook is broken"] * 2
+    assert capsys.readouterr().err == "Exception in threading.excepthook:\n" * 2
     assert all(isinstance(thread.exception(), BoomError) for thread in kept)
 
 

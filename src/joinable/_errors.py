@@ -44,9 +44,9 @@ class DeadlineExceeded(TimeoutError):  # noqa: N818  trio's and grpc's name: it 
         self.unfinished = tuple(_stuck(name, line) for name, line in unfinished)
         count = len(unfinished)
         whom = repr(unfinished[0][0]) if count == 1 else f"{count} calls"
-        places = "; ".join(line or "not running yet" for _, line in unfinished)
+        places = "; ".join(f"at {line}" if line else "not running yet" for _, line in unfinished)
         verb = "it is" if count == 1 else "they are"
-        super().__init__(f"{whom} did not end within {seconds:g} s: {verb} at {places}")
+        super().__init__(f"{whom} did not end within {seconds:g} s: {verb} {places}")
 
 
 def _stuck(name: str, line: str | None) -> str:

@@ -42,6 +42,7 @@ make_channel = queue.SimpleQueue
 """Make a queue whose `put` may be called from a finalizer."""
 
 _SLICE = 0.05
+_Thread = threading.Thread  # once: a program may put another class in its place
 _SLICED = os.name == "nt" and sys.version_info < (3, 14)
 
 
@@ -66,7 +67,7 @@ def _acquire_in_slices(lock: Lock, timeout: float | None) -> bool:
 
 def start(thread: threading.Thread) -> None:
     """Start the OS thread behind `thread`; returns when it is running."""
-    threading.Thread.start(thread)
+    _Thread.start(thread)
 
 
 def join(thread: threading.Thread, timeout: float | None = None) -> None:
@@ -74,16 +75,14 @@ def join(thread: threading.Thread, timeout: float | None = None) -> None:
     if _SLICED and threading.current_thread() is threading.main_thread():
         _join_in_slices(thread, timeout)
     else:
-        threading.Thread.join(
-            thread, None if timeout is None else min(timeout, threading.TIMEOUT_MAX)
-        )
+        _Thread.join(thread, None if timeout is None else min(timeout, threading.TIMEOUT_MAX))
 
 
 def _join_in_slices(thread: threading.Thread, timeout: float | None) -> None:
     deadline = None if timeout is None else monotonic() + timeout
     while True:
         left = _SLICE if deadline is None else min(_SLICE, deadline - monotonic())
-        threading.Thread.join(thread, max(0.0, left))
+        _Thread.join(thread, max(0.0, left))
         if not thread.is_alive() or (deadline is not None and monotonic() >= deadline):
             return
 
@@ -96,7 +95,7 @@ def start_service(function: Callable[[], object], name: str) -> threading.Thread
             or it is a subinterpreter that allows no daemon.
     """
     run = contextvars.Context().run
-    service = threading.Thread(target=run, args=(function,), name=name, daemon=True)
+    service = _Thread(target=run, args=(function,), name=name, daemon=True)
     service.start()
     return service
 

@@ -32,6 +32,9 @@ from joinable._check import check_callable, short
 from joinable._task import Task
 from joinable._typing import override
 
+# Bound here, once: a program may put our class in the place of the standard one.
+_Standard = threading.Thread
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -42,7 +45,7 @@ if TYPE_CHECKING:
 __all__ = ["Thread", "spawn", "threaded"]
 
 
-class Thread(Task["T"], threading.Thread):
+class Thread(Task["T"], _Standard):
     """Run a call in an OS thread of its own and keep what comes of it.
 
     Use it where you use `threading.Thread`: same constructor, same methods. It is a `Task` too, so
@@ -113,7 +116,7 @@ class Thread(Task["T"], threading.Thread):
             TypeError: An argument is of the wrong kind.
         """
         _check_call(target, args, kwargs, context)
-        threading.Thread.__init__(self, group, target, name, args, kwargs, daemon=daemon)
+        _Standard.__init__(self, group, target, name, args, kwargs, daemon=daemon)
         Task.__init__(self)  # pyright: ignore[reportUnknownMemberType]
         self._own_context = context
         self._begun = False
@@ -127,7 +130,7 @@ class Thread(Task["T"], threading.Thread):
         _kwargs: Mapping[str, object]
     else:
         # Not Task's: setting a thread's name renames the OS thread too, from 3.14 on.
-        name = threading.Thread.name
+        name = _Standard.name
 
     @override
     def start(self) -> None:
@@ -299,7 +302,7 @@ class Thread(Task["T"], threading.Thread):
 
     @override
     def __repr__(self) -> str:
-        standard = threading.Thread.__repr__(self)
+        standard = _Standard.__repr__(self)
         head = f"<{type(self).__name__}({self._name}, "
         return f"{head}{self._outcome()}, {standard.removeprefix(head)}"
 

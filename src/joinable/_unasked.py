@@ -28,6 +28,7 @@ import atexit
 import heapq
 import itertools
 import os
+import sys
 import threading
 import weakref
 
@@ -96,7 +97,19 @@ def report(claim: Claim) -> None:
     try:
         threading.excepthook(arguments)
     except BaseException as error:  # noqa: BLE001  a failing hook must not cost the other reports
-        unraisable(error)
+        _hook_failed(error)
+
+
+def _hook_failed(error: BaseException) -> None:
+    """Tell of a hook that failed, as the standard library does: a line, and `sys.excepthook`."""
+    error.__suppress_context__ = True  # the context may be the error that was to be reported
+    try:
+        if sys.stderr is not None:  # it is None without a console, and late at exit
+            sys.stderr.write("Exception in threading.excepthook:\n")
+            sys.stderr.flush()
+        sys.excepthook(type(error), error, error.__traceback__)
+    except BaseException as second:  # noqa: BLE001  there is one place left to tell it to
+        unraisable(second)
 
 
 def _add(claim: Claim, after: float | None) -> int:
