@@ -1,0 +1,144 @@
+"""Run CPython's own tests of threads and futures on `joinable.Thread` and `joinable.Task`.
+
+`stand_in` says how our classes get there, `cases` which cases run, `differences` which of them fail
+and why. What fails without being listed is an error, and so is what is listed and passes.
+
+Some distributions leave modules out of the interpreter's `test` package and ship them apart. A
+folder that holds them is named by --test-package, or by CPYTHON_TESTS in the environment;
+"{version}" in it stands for the likes of 3.14. Where there is no test_threading, nothing is
+run: that is said, and is no failure.
+"""
+
+from __future__ import annotations
+
+import argparse
+import faulthandler
+import importlib
+import os
+import subprocess
+import sys
+import sysconfig
+import unittest
+from pathlib import Path
+from typing import cast
+
+import cases
+import differences
+import stand_in
+from outcomes import Outcomes, Support, Verdict, judge
+
+_HANG = 300  # seconds; a run takes 30 to 60
+# Two cases with 20 and 40 threads ask for so much. It is address space for stacks, hardly any used.
+_MEMORY = "4G"
+
+
+def main() -> int:
+    """Run what was asked for and return the exit code."""
+    options = _options()
+    stand_in.install(_test_package(options.test_package), ours=not options.standard)
+    if cases.find("test_threading") is None:
+        print(f"CPython {_interpreter()} comes without test_threading: nothing to run (see --help)")
+        return 0
+    if not options.standard:
+        _check_stand_ins()
+    listed = {} if options.standard else differences.on(_interpreter())
+    verdict = _run(options.cases, listed)
+    _print(verdict, listed)
+    return 1 if verdict.failed or not verdict.passed else 0
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--test-package", metavar="DIR")
+    parser.add_argument(
+        "--standard", action="store_true", help="leave the standard classes in place, to compare"
+    )
+    parser.add_argument("cases", metavar="CASE", nargs="*", help="a part of the name of a case")
+    return parser.parse_args()
+
+
+def _interpreter() -> str:
+    free = "t" if sysconfig.get_config_var("Py_GIL_DISABLED") else ""
+    return f"{sys.version_info.major}.{sys.version_info.minor}{free}"
+
+
+def _test_package(folder: str | None) -> str | None:
+    """Return the folder to add; one that was asked for must be of use, the environment's may be."""
+    name = folder or os.environ.get("CPYTHON_TESTS")
+    if not name:
+        return None
+    path = Path(name.replace("{version}", _interpreter().removesuffix("t"))).resolve()
+    if (path / "test_threading.py").is_file():
+        return str(path)
+    if folder:
+        sys.exit(f"run.py: {path} holds no test_threading.py: name the folder that does")
+    return None
+
+
+def _check_stand_ins() -> None:
+    """End the run if a new process does not get our Thread: all its scripts would prove nothing."""
+    code = "from threading import Thread; print(Thread.__mro__)"
+    command = [sys.executable, "-I", "-c", code]
+    found = subprocess.run(command, capture_output=True, check=True)  # noqa: S603  our own code
+    if b"joinable" not in found.stdout:
+        sys.exit(f"run.py: the stand-ins do not reach a new process: {found.stdout.decode()}")
+
+
+def _run(wanted: list[str], listed: dict[str, str]) -> Verdict:
+    faulthandler.dump_traceback_later(_HANG, exit=True)
+    support = _support()
+    outcomes = Outcomes(support, listed)
+    suite, found = unittest.TestSuite(), set[str]()
+    for name in cases.MODULES:
+        module = cases.find(name)
+        if module is None:
+            print(f"{name}: this interpreter's test package is without it")
+            continue
+        found.add(name)
+        suite.addTest(cases.load(module, wanted))
+    known = frozenset(cases.name_of(case) for case in cases.members(suite))
+    suite.run(outcomes)
+    faulthandler.cancel_dump_traceback_later()
+    return judge(outcomes, _within(listed, found, wanted), known)
+
+
+def _within(listed: dict[str, str], found: set[str], wanted: list[str]) -> dict[str, str]:
+    """Return what is listed of the modules that are here, and of the cases that were asked for."""
+    return {
+        name: reason
+        for name, reason in listed.items()
+        if name.rsplit(".", 2)[0] in found and cases.is_wanted(name, wanted)
+    }
+
+
+def _support() -> Support:
+    """Return the interpreter's `test.support`, made quiet and told how much memory there is."""
+    support = cast("Support", importlib.import_module("test.support"))
+    support.verbose = 0
+    support.set_memlimit(_MEMORY)
+    try:
+        isolation = importlib.import_module("test.support.isolation")
+    except ModuleNotFoundError:
+        return support
+    # It would run such a case in a new process, without us; "this is that process" keeps it here.
+    vars(isolation)["runningInSubprocess"] = True
+    return support
+
+
+def _print(verdict: Verdict, listed: dict[str, str]) -> None:
+    for name in sorted(verdict.skipped):
+        print(f"skipped: {name}\n    {verdict.skipped[name]}")
+    for name in sorted(verdict.different):
+        print(f"different: {name}\n    {listed[name]}")
+    for name in sorted(verdict.failed):
+        print(f"FAILED: {name}\n{verdict.failed[name]}")
+    for module in cases.MODULES:
+        if verdict.has(module):
+            print(f"{module}: {verdict.sum_of(module)}")
+    print(f"CPython {_interpreter()}: {verdict.sum_of()}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,124 @@
+"""Put `joinable.Thread` and `joinable.Task` where code expects the standard library's classes.
+
+After `install` an `import threading` gets a module whose `Thread` is ours and whose other names are
+the standard ones, and `concurrent.futures` makes a `Task` where it made a `Future`. The real module
+stays as it is: the standard library's own classes, and ours, are built on its `Thread`.
+
+The same holds for the code that the tests run elsewhere: in a new process (`python -c CODE`), in a
+subinterpreter, and in a subinterpreter of a new process. Such code gets a first line that calls
+`install` there. Code that names neither a thread nor a future is left as it was written: it may be
+about what is imported.
+
+`Thread.report_after` is 0: errors are reported at once and by the thread itself, which is what the
+tests of `threading.excepthook` are about.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import concurrent.futures._base
+import importlib
+import subprocess
+import sys
+import textwrap
+import threading
+import types
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import joinable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# Appended to a new interpreter's path: it may have been told to ignore the environment's.
+_PATHS = [str(Path(__file__).parent), str(Path(joinable.__file__).parent.parent)]
+_NAMES = ("Thread", "futures")
+# What runs code in a subinterpreter: module, function, position of the code in its arguments.
+_DOORS = (
+    ("_testcapi", "run_in_subinterp", 0),
+    ("_testinternalcapi", "run_in_subinterp_with_config", 0),
+    ("_interpreters", "exec", 1),
+    ("_xxsubinterpreters", "run_string", 1),  # what `_interpreters` was called on 3.12
+)
+
+
+class _View(types.ModuleType):
+    """A module that is another one, but for some names."""
+
+    def __init__(self, original: types.ModuleType, names: dict[str, object]) -> None:
+        super().__init__(original.__name__, original.__doc__)
+        vars(self).update(names, __spec__=original.__spec__, _original=original)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(vars(self)["_original"], name)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        setattr(vars(self)["_original"], name, value)
+
+    def __delattr__(self, name: str) -> None:
+        delattr(vars(self)["_original"], name)
+
+
+def install(test_package: str | None = None, *, ours: bool = True) -> None:
+    """Put everything in place in this interpreter.
+
+    Args:
+        test_package: A folder with modules that the interpreter's `test` package lacks.
+        ours: False leaves the standard classes where they are: for a comparison.
+    """
+    if isinstance(sys.modules["threading"], _View):
+        return  # the first line may come to a fork, or to a subinterpreter's own new process
+    if test_package is not None:
+        importlib.import_module("test").__path__.append(test_package)
+    if ours:
+        joinable.Thread.report_after = 0
+        sys.modules["threading"] = _View(threading, {"Thread": joinable.Thread})
+        for module in (concurrent.futures, concurrent.futures._base):
+            setattr(module, "Future", joinable.Task)  # noqa: B010  checkers know it for a class
+    line = (
+        f"import sys; sys.path += {_PATHS!r}; import stand_in; "
+        f"stand_in.install({test_package!r}, ours={ours})\n"
+    )
+    setattr(subprocess, "Popen", _process_class(line))  # noqa: B010  (the same)
+    for name, function, position in _DOORS:
+        _change_door(name, function, position, line)
+
+
+def prepared(code: str, line: str) -> str:
+    """Return the code with that first line, if it is about threads or futures."""
+    if not any(name in code for name in _NAMES):
+        return code
+    # From 3.14 on `-c` takes code that is indented as a whole; with our line it would not be.
+    return line + textwrap.dedent(code)
+
+
+def _process_class(line: str) -> type[subprocess.Popen[bytes]]:
+    class Prepared(subprocess.Popen[bytes]):
+        def __init__(self, args: object, **options: object) -> None:
+            if isinstance(args, list) and sys.executable in args and "-c" in args:
+                command = list(cast("list[str]", args))
+                code = command.index("-c") + 1
+                command[code] = prepared(command[code], line)
+                args = command
+            super().__init__(args, **options)  # type: ignore[call-overload]
+
+    return Prepared
+
+
+def _change_door(name: str, function: str, position: int, line: str) -> None:
+    try:
+        module = importlib.import_module(name)
+    except ImportError:
+        return  # another version's, or one that cannot be had in a subinterpreter
+    original: Callable[..., object] | None = getattr(module, function, None)
+    if original is None:
+        return
+
+    def door(*args: object, **options: object) -> object:
+        changed = list(args)
+        if isinstance(code := changed[position], str):
+            changed[position] = prepared(code, line)
+        return original(*changed, **options)
+
+    setattr(module, function, door)
