@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import sys
 import sysconfig
 import threading
@@ -60,3 +61,8 @@ def _every_thread_is_joined() -> Generator[None]:
         if thread.name != "joinable-reports":
             thread.join(10)
             assert not thread.is_alive(), f"the test left {thread!r} behind"
+
+
+def pytest_unconfigure() -> None:
+    """See that the process ends: a thread that a failed test left behind would hold it for ever."""
+    faulthandler.dump_traceback_later(30, exit=True)

@@ -167,10 +167,12 @@ def test_an_observer_that_fails_changes_nothing(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_current_line_tells_where_a_thread_is_and_nothing_of_one_that_has_ended() -> None:
-    gate = threading.Event()
-    thread = spawn(gate.wait)
+    together = threading.Barrier(2)
+    thread = spawn(together.wait)
+    while not together.n_waiting:  # until it is inside
+        pass
     assert f"{threading.__file__}:" in str(frames.current_line(thread.ident))
-    gate.set()
+    together.wait()
     thread.join()
     assert frames.current_line(None) is None
     assert frames.current_line(-1) is None

@@ -116,18 +116,20 @@ def test_system_exit_in_a_thread_is_its_outcome() -> None:
 
 
 def test_a_timeout_names_the_call_and_the_line_it_is_at() -> None:
-    gate = threading.Event()
+    together = threading.Barrier(2)
 
     def stuck() -> None:
-        gate.wait()
+        together.wait()
 
     thread: Thread[None] = Thread(target=stuck, name="stuck one")
     thread.start()
+    while not together.n_waiting:  # until it is inside
+        pass
     with pytest.raises(DeadlineExceeded) as caught:
         thread.result(timeout=0.05)
     with pytest.raises(DeadlineExceeded):
         thread.exception(timeout=0)
-    gate.set()
+    together.wait()
     thread.result()
     assert isinstance(caught.value, TimeoutError)
     (unfinished,) = caught.value.unfinished
@@ -394,6 +396,27 @@ def test_nothing_of_a_cancelled_call_is_kept() -> None:
     thread.cancel()
     del thing
     gc.collect()
+    assert watched() is None
+
+
+def test_nothing_of_a_call_that_was_completed_before_it_began_is_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    thing = Thing()
+    watched = weakref.ref(thing)
+    thread: Thread[str] = Thread(target=repr, args=(thing,))
+    start = runtime.start
+
+    def complete_first(started: threading.Thread) -> None:
+        thread.set_result("early")
+        start(started)
+
+    monkeypatch.setattr(runtime, "start", complete_first)
+    thread.start()
+    thread.join()
+    del thing
+    gc.collect()
+    assert thread.result() == "early"
     assert watched() is None
 
 

@@ -250,6 +250,7 @@ class Thread(Task["T"], _Standard):
         body, context = self._body, self._context_to_run
         self._restore_run()
         if not self._begin():
+            self._drop_call()  # nobody else will: it was completed, or taken back, before it began
             return
         self._own_context = None
         try:
