@@ -169,6 +169,21 @@ def test_a_second_ctrl_c_in_run_all_leaves_at_once_and_names_what_runs() -> None
     assert "ended" not in out
 
 
+def test_an_error_of_a_call_that_was_left_is_reported() -> None:
+    code = RUN_ALL.format(after="cue('again')").replace('print("ended", flush=True)', "int('x')")
+    code += """
+    gate.set()
+    for thread in threading.enumerate():
+        if thread.name.startswith("run_all"):
+            thread.join()
+"""
+    returned, out, err = interrupted(code, cues=2)
+    assert returned == 0
+    assert "interrupted 1" in out
+    assert err.count("ValueError: invalid literal") == 1
+    assert "Exception in thread run_all-1" in err
+
+
 # -------------------------------------------------------------------- exit
 
 
@@ -260,6 +275,77 @@ def test_after_a_fork_the_child_can_use_the_library_and_reports_its_own_errors_o
         """
     )
     assert done.stdout == "3\n"
+    assert done.stderr.count("ValueError: the parent's") == 1
+    assert done.stderr.count("ValueError: the child's") == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
+def test_after_a_fork_a_wait_for_a_thread_of_the_parent_raises() -> None:
+    done = run(
+        """
+        import os, threading, warnings
+        warnings.simplefilter("ignore", DeprecationWarning)
+        import joinable
+        gate = threading.Event()
+        thread = joinable.Thread(target=gate.wait, name="parental")
+        thread.start()
+        child = os.fork()
+        if not child:
+            try:
+                thread.result()
+            except RuntimeError as error:
+                print(error, flush=True)
+            os._exit(0)
+        os.waitpid(child, 0)
+        gate.set()
+        """
+    )
+    expected = "'parental' runs in the process that forked this one, not here\n"
+    assert (done.returncode, done.stdout, done.stderr) == (0, expected, "")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
+def test_after_a_fork_a_task_of_the_parent_that_is_collected_takes_no_report_of_the_child() -> None:
+    done = run(
+        """
+        import gc, os, sys, threading, warnings
+        warnings.simplefilter("ignore", DeprecationWarning)
+        import joinable
+        def failing(whose): raise ValueError(whose)
+        parents = joinable.spawn(failing, "the parent's")
+        parents.join()
+        child = os.fork()
+        if not child:
+            own = joinable.spawn(failing, "the child's")
+            own.join()
+            del parents
+            gc.collect()
+            sys.exit()
+        os.waitpid(child, 0)
+        """
+    )
+    assert done.stderr.count("ValueError: the parent's") == 1
+    assert done.stderr.count("ValueError: the child's") == 1
+
+
+@pytest.mark.skipif(sys.version_info < (3, 13), reason="such a child runs no atexit hook before")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
+def test_a_child_of_multiprocessing_reports_at_its_exit() -> None:
+    done = run(
+        """
+        import multiprocessing, warnings
+        warnings.simplefilter("ignore", DeprecationWarning)
+        import joinable
+        def failing(whose): raise ValueError(whose)
+        def child():
+            joinable.spawn(failing, "the child's").join()
+        parents = joinable.spawn(failing, "the parent's")
+        parents.join()
+        process = multiprocessing.get_context("fork").Process(target=child)
+        process.start()
+        process.join()
+        """
+    )
     assert done.stderr.count("ValueError: the parent's") == 1
     assert done.stderr.count("ValueError: the child's") == 1
 

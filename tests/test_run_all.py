@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextvars
 import functools
+import gc
 import threading
 import traceback
+import weakref
 from typing import TYPE_CHECKING, NoReturn
 
 import pytest
@@ -247,6 +249,52 @@ def test_a_system_without_threads_left_is_told_after_joining(
     gate.join()
 
 
+def test_an_error_that_refuses_a_traceback_is_raised_all_the_same() -> None:
+    class StubbornError(BoomError):
+        def with_traceback(self, _: object) -> NoReturn:
+            raise TypeError("not with this one")
+
+    def failing() -> NoReturn:
+        raise StubbornError
+
+    with pytest.raises(StubbornError):
+        run_all([failing])
+
+
+def test_a_fault_of_our_own_in_a_lane_is_not_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> NoReturn:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(Batch, "_failed", broken)
+    with pytest.raises(ZeroDivisionError):
+        run_all([fail])
+
+
+def test_the_error_keeps_no_result_of_another_call_alive() -> None:
+    class Thing:
+        pass
+
+    watched: list[weakref.ref[Thing]] = []
+    made = threading.Event()
+
+    def make() -> Thing:
+        thing = Thing()
+        watched.append(weakref.ref(thing))
+        made.set()
+        return thing
+
+    def failing() -> NoReturn:
+        made.wait()
+        raise BoomError
+
+    calls: list[Callable[[], object]] = [make, failing]
+    with pytest.raises(BoomError) as caught:
+        run_all(calls)
+    gc.collect()
+    assert caught.value.__traceback__ is not None
+    assert watched[0]() is None
+
+
 class Unshowable(str):
     __slots__ = ()
 
@@ -300,6 +348,14 @@ def test_a_member_that_cannot_be_called_is_named_by_its_position_before_anything
     with pytest.raises(TypeError, match=r"funcs\['b'\] must be callable, not str"):
         run_all({"a": start, "b": "text"})  # type: ignore[arg-type]
     assert calls == []
+
+
+def test_a_mapping_is_read_by_its_keys() -> None:
+    class Odd(dict[str, "Callable[[], int]"]):
+        def values(self) -> NoReturn:
+            raise AssertionError
+
+    assert run_all(Odd(a=lambda: 1, b=lambda: 2)) == {"a": 1, "b": 2}
 
 
 def test_an_iterable_that_fails_starts_nothing() -> None:

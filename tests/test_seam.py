@@ -163,6 +163,29 @@ def test_an_observer_that_fails_changes_nothing(monkeypatch: pytest.MonkeyPatch)
         events.unobserve(observer)
 
 
+def test_an_observer_that_leaves_does_not_take_the_thread_with_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    trouble: list[object] = []
+
+    def remember(arguments: sys.UnraisableHookArgs) -> None:
+        trouble.append(arguments.exc_type)
+
+    def observer(kind: events.Kind, task: object) -> None:
+        if threading.current_thread() is task:
+            raise SystemExit(kind)
+
+    monkeypatch.setattr(sys, "unraisablehook", remember)
+    events.observe(observer)
+    try:
+        thread = spawn(lambda: 5)
+        assert thread.result(timeout=60) == 5
+        thread.join()
+    finally:
+        events.unobserve(observer)
+    assert trouble == [SystemExit, SystemExit]
+
+
 # -------------------------------------------------------------------- frames
 
 

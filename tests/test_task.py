@@ -6,6 +6,7 @@ import asyncio
 import concurrent.futures
 import gc
 import logging
+import pickle
 import threading
 import traceback
 import weakref
@@ -320,6 +321,76 @@ def test_waiters_all_wake() -> None:
         pass
     task.set_result(3)
     assert [thread.result() for thread in threads] == [3] * 10
+
+
+def test_an_interrupt_between_two_wake_ups_leaves_nobody_asleep() -> None:
+    """Force it: the first latch that is released raises, as Ctrl-C would there."""
+
+    class Interrupted:
+        def release(self) -> None:
+            if not interrupts:
+                interrupts.append(1)
+                raise KeyboardInterrupt
+
+    interrupts: list[int] = []
+    seen: list[int] = []
+    task = Task[int]()
+    waiter = spawn(task.result)
+    while not task._latches:  # until it is inside
+        pass
+    task.add_done_callback(lambda done: seen.append(done.result()))
+    task._latches.append(Interrupted())  # type: ignore[arg-type]  # all that is used of it
+    with pytest.raises(KeyboardInterrupt):
+        task.set_result(4)
+    assert waiter.result() == 4
+    assert seen == [4]
+
+
+def test_a_callback_that_raises_what_is_no_exception_does_not_cost_the_others() -> None:
+    seen: list[int] = []
+    task = Task[int]()
+
+    def leave(_: object) -> NoReturn:
+        raise SystemExit(2)
+
+    task.add_done_callback(leave)
+    task.add_done_callback(lambda done: seen.append(done.result()))
+    with pytest.raises(SystemExit):
+        task.set_result(6)
+    assert seen == [6]
+
+
+class StubbornError(Exception):
+    def with_traceback(self, _: object) -> NoReturn:
+        raise TypeError("not with this one")
+
+
+def test_an_error_that_refuses_a_traceback_comes_out_all_the_same() -> None:
+    def fail() -> NoReturn:
+        raise StubbornError
+
+    thread = spawn(fail)
+    with pytest.raises(StubbornError):
+        thread.result(timeout=60)
+
+
+@pytest.mark.parametrize("exception", [ValueError, "text", 3], ids=repr)
+def test_an_outcome_that_is_no_exception_is_refused(exception: BaseException) -> None:
+    task = Task[int]()
+    with pytest.raises(TypeError, match="exception must be an exception object, not"):
+        task.set_exception(exception)
+    assert not task.done()
+
+
+def test_deadline_exceeded_can_be_pickled() -> None:
+    error = DeadlineExceeded(2.0, [("job", "app.py:3 in fetch"), ("other", None)])
+    error.add_note("a note")
+    copy = pickle.loads(pickle.dumps(error))  # noqa: S301  our own
+    assert (str(copy), copy.unfinished, copy.__notes__) == (
+        "2 calls did not end within 2 s: they are at app.py:3 in fetch; not running yet",
+        ("job at app.py:3 in fetch", "other, not running yet"),
+        ["a note"],
+    )
 
 
 # -------------------------------------------------------------------- in an event loop

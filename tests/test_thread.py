@@ -6,6 +6,7 @@ import concurrent.futures
 import contextvars
 import functools
 import gc
+import signal
 import threading
 import weakref
 from typing import NoReturn
@@ -251,28 +252,106 @@ def test_a_waiter_learns_that_the_start_failed(monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize("exists", [True, False], ids=["os thread exists", "no os thread"])
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, TimeoutError])
 def test_an_interrupted_start_runs_the_call_or_says_that_it_will_not(
-    exists: bool,  # noqa: FBT001
+    kind: type[BaseException],
+    exists: bool,  # noqa: FBT001  a parameter of the test
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """Ctrl-C, or a signal handler that raises, comes before or after there is an OS thread."""
     start = runtime.start
 
     def interrupted(thread: threading.Thread) -> None:
         if exists:
             start(thread)
-        raise KeyboardInterrupt
+        raise kind
 
-    thread = Thread(target=int)
+    thread = Thread(target=lambda: 0)
     monkeypatch.setattr(runtime, "start", interrupted)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(kind):
         thread.start()
-    threading.Thread.join(thread) if exists else None
+    monkeypatch.undo()
+    if exists:
+        threading.Thread.join(thread)
     try:
         assert thread.result() == 0
     except CancelledError:
         assert thread.cancelled()
+    except RuntimeError:
+        thread.start()  # it was not started, and can be
+        assert thread.result() == 0
     thread.join()
     assert thread.done()
+
+
+def test_a_thread_that_comes_late_of_an_attempt_that_failed_does_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Force it: 1. an attempt fails, 2. the next one runs the call, 3. the first thread comes."""
+    calls: list[int] = []
+    late: list[object] = []
+    thread = Thread(target=calls.append, args=(1,))
+
+    def fail(started: threading.Thread) -> NoReturn:
+        late.append(started.run)  # what the bootstrap of an OS thread has looked up
+        raise TimeoutError
+
+    with monkeypatch.context() as patch, pytest.raises(TimeoutError):
+        patch.setattr(runtime, "start", fail)
+        thread.start()
+    thread.start()
+    thread.join()
+    (run,) = late
+    assert callable(run)
+    run()
+    assert calls == [1]
+    assert "run" not in vars(thread)
+
+
+def test_ctrl_c_that_the_standard_library_turns_into_another_error_comes_out_as_itself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Standard:
+        def start(self) -> None:
+            try:
+                raise KeyboardInterrupt
+            finally:
+                raise RuntimeError("release unlocked lock")
+
+    monkeypatch.setattr(runtime, "_Thread", Standard)
+    with pytest.raises(KeyboardInterrupt):
+        runtime.start(Standard())  # type: ignore[arg-type]  # has the one method
+
+
+def test_a_start_that_fails_while_an_interrupt_is_handled_fails_as_itself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Standard:
+        def start(self) -> None:
+            raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(runtime, "_Thread", Standard)
+    try:
+        signal.raise_signal(signal.SIGINT)
+    except KeyboardInterrupt:
+        with pytest.raises(RuntimeError, match="can't start"):
+            runtime.start(Standard())  # type: ignore[arg-type]  # has the one method
+
+
+def test_a_run_on_the_instance_need_not_be_comparable() -> None:
+    class Run:
+        __hash__ = None  # type: ignore[assignment]
+
+        def __eq__(self, other: object) -> bool:
+            raise TypeError(f"not comparable with {other!r}")
+
+        def __call__(self) -> str:
+            return "ran"
+
+    thread: Thread[str] = Thread()
+    thread.run = Run()  # type: ignore[method-assign]  # people do
+    thread.start()
+    assert thread.result(timeout=60) == "ran"
 
 
 # -------------------------------------------------------------------- cancel before the start
@@ -426,6 +505,17 @@ def test_what_cannot_be_called_is_refused_at_the_call(call: object) -> None:
         _ = spawn(call)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match=r"^fn (must be callable|is the coroutine)"):
         threaded(call)  # type: ignore[arg-type]
+
+
+def test_a_proxy_that_has_any_attribute_is_welcome() -> None:
+    class Proxy:
+        def __getattr__(self, name: str) -> object:
+            return Proxy()
+
+        def __call__(self) -> str:
+            return "called"
+
+    assert spawn(Proxy()).result() == "called"
 
 
 def test_a_partial_of_a_plain_function_is_welcome() -> None:

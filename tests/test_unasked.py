@@ -251,6 +251,60 @@ def test_the_reporting_thread_ends_when_nothing_is_watched(
     assert not watch.watched
 
 
+@pytest.mark.parametrize("after", [float("inf"), 1e12], ids=repr)
+def test_a_time_too_long_to_count_does_not_end_the_reports(
+    after: float, hook: Hook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unasked, "_watch", unasked._Watch())
+
+    class Endless(Thread[object]):
+        report_after = after
+
+    endless = started(Endless)
+    kept = started(Quick)
+    hook.wait()
+    assert [report.thread for report in hook.reports] == [kept]
+    endless.exception()
+
+
+def test_a_finalizer_that_forgets_ours_does_not_keep_the_reporting_thread(
+    hook: Hook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watch = unasked._Watch()
+    monkeypatch.setattr(unasked, "_watch", watch)
+    monkeypatch.setattr(unasked, "_LAST_WORDS", 0.01)
+
+    class Forgetful(Thread[object]):
+        report_after = 0.05
+
+        def __del__(self) -> None:
+            pass
+
+    started(Forgetful).name = "lost"
+    gc.collect()
+    service = watch.service
+    if service is not None:  # else it has ended already
+        service.join(30)
+        assert not service.is_alive()
+    assert not hook.reports
+    assert not watch.watched
+    assert not watch.dead
+
+
+def test_a_reporting_thread_that_died_is_replaced(
+    hook: Hook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watch = unasked._Watch()
+    monkeypatch.setattr(unasked, "_watch", watch)
+    dead = threading.Thread()
+    dead.start()
+    dead.join()
+    watch.service = dead
+    kept = started(Quick)
+    hook.wait()
+    assert hook.reports[0].thread is kept
+
+
 def test_a_late_error_of_a_task_that_was_completed_meanwhile_is_reported(hook: Hook) -> None:
     entered, gate = threading.Event(), threading.Event()
 

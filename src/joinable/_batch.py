@@ -16,7 +16,7 @@ from __future__ import annotations
 import contextvars
 import threading
 
-from joinable import _frames, _runtime
+from joinable import _frames, _runtime, _unasked
 from joinable._check import short
 from joinable._thread import Thread
 
@@ -52,6 +52,7 @@ class Batch:
         self.running: dict[threading.Thread, int] = {}  # what each lane took last
         self.context = contextvars.copy_context()  # never entered; every call has a copy of it
         self.place = _frames.caller()
+        self.left = False  # a second Ctrl-C: nobody will look at `failures` any more
 
     def run(self, max_workers: int | None) -> None:
         """Run everything, and join it whatever happens."""
@@ -65,6 +66,8 @@ class Batch:
                 self._leave(error)
             except BaseException as second:  # Ctrl-C again, wherever in `_leave` that was
                 self.todo.clear()
+                self.left = True
+                _note_failures(second, self.failures)
                 _frames.note(second, "run_all left these calls running: " + self._running())
                 raise
             raise
@@ -84,8 +87,11 @@ class Batch:
     def _join_lanes(self) -> None:
         for lane in self.lanes:
             if not lane.cancelled():
-                lane.exception()  # one whose start was interrupted may not be ready for `join`
+                # `exception` first: one whose start was interrupted may not be ready for `join`.
+                error = lane.exception()
                 lane.join()
+                if error is not None:  # a lane keeps the errors of its calls: this is our own
+                    raise error
 
     def _leave(self, error: BaseException) -> None:
         """Start nothing more, and join what runs."""
@@ -109,7 +115,9 @@ class Batch:
             return None
         error = self.failures[0][1]
         _note_failures(error, self.failures[1:])
-        self.failures.clear()  # its traceback leads to this object: do not close the circle
+        # Its traceback leads to this object: do not close the circle, and keep nothing else alive.
+        for kept in (self.failures, self.results, self.calls, self.lanes, self.running):
+            kept.clear()
         return error
 
     def _lane(self) -> None:
@@ -132,14 +140,22 @@ class Batch:
         return self.context.copy().run(call)
 
     def _failed(self, index: int, error: BaseException) -> None:
-        error.with_traceback(_frames.trimmed(error.__traceback__))
+        _frames.cut(error)
         key, place = short(self.keys[index]), _frames.show(self.place)
         _frames.note(error, f"in call {key} of the run_all at {place}")
+        if self.left:
+            self._report_late(error)
+            return
         if self.return_exceptions and not isinstance(error, (KeyboardInterrupt, SystemExit)):
             self.results[index] = error
             return
         self.failures.append((index, error))
         self.todo.clear()
+
+    def _report_late(self, error: BaseException) -> None:
+        thread = threading.current_thread()
+        late = threading.ExceptHookArgs((type(error), error, error.__traceback__, thread))
+        _unasked.report(lambda: late)
 
 
 def _note_failures(error: BaseException, failures: Sequence[tuple[int, BaseException]]) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from types import CodeType
+from types import CodeType
 
 _COROUTINE_FLAGS = (
     0x80 | 0x200
@@ -15,8 +13,9 @@ def check_callable(value: object, where: str) -> None:
     """Raise TypeError unless `value` can be called by a thread to some effect."""
     if not callable(value):
         raise TypeError(f"{where} must be callable, not {_kind(value)} ({short(value)})")
-    code: CodeType | None = getattr(value, "__code__", None)
-    if getattr(code, "co_flags", 0) & _COROUTINE_FLAGS:
+    code: object = getattr(value, "__code__", None)
+    # A proxy has any attribute that it is asked for: a remote `__code__` is no code.
+    if isinstance(code, CodeType) and code.co_flags & _COROUTINE_FLAGS:
         raise TypeError(
             f"{where} is the coroutine function {short(value)}: calling it in a thread would make "
             "a coroutine and run nothing; pass a plain function, or one that calls asyncio.run()"

@@ -348,6 +348,8 @@ def _read(
     funcs: Iterable[Callable[[], object]] | Mapping[K, Callable[[], object]],
 ) -> tuple[list[object] | None, list[Callable[[], object]]]:
     """Take the input apart and look at all of it: the keys of a mapping, and the calls."""
+    keys: list[object] | None
+    calls: list[Callable[[], object]]
     # What the types rule out is what this looks for.
     if callable(funcs) or not hasattr(funcs, "__iter__"):  # type: ignore[redundant-expr]
         raise TypeError(
@@ -355,8 +357,10 @@ def _read(
             "write run_all([f, g]) to run f() and g()"
         )
     if isinstance(funcs, Mapping):
-        keys: list[object] | None = [*funcs]
-        calls: list[Callable[[], object]] = [*funcs.values()]
+        mapping: Mapping[object, Callable[[], object]] = funcs  # type: ignore[assignment]  # K varies
+        # Not by `values()`: that of somebody's own mapping may be of another mind than its keys.
+        keys = [*mapping]
+        calls = [mapping[key] for key in keys]
     else:
         keys, calls = None, [*funcs]
     for position, call in enumerate(calls):

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from concurrent.futures import CancelledError, InvalidStateError
 
+from joinable._typing import override
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,12 +43,18 @@ class DeadlineExceeded(TimeoutError):  # noqa: N818  trio's and grpc's name: it 
 
     def __init__(self, seconds: float, unfinished: Sequence[tuple[str, str | None]]) -> None:
         """Build the message from the time limit and, a call, its name and its current line."""
+        self._facts = (seconds, (*unfinished,))
         self.unfinished = tuple(_stuck(name, line) for name, line in unfinished)
         count = len(unfinished)
         whom = repr(unfinished[0][0]) if count == 1 else f"{count} calls"
         places = "; ".join(f"at {line}" if line else "not running yet" for _, line in unfinished)
         verb = "it is" if count == 1 else "they are"
         super().__init__(f"{whom} did not end within {seconds:g} s: {verb} {places}")
+
+    @override
+    def __reduce__(self) -> tuple[object, ...]:
+        """Let it be pickled: a process pool sends errors that way."""
+        return type(self), self._facts, vars(self)
 
 
 def _stuck(name: str, line: str | None) -> str:

@@ -11,6 +11,7 @@ not change what is watched.
 from __future__ import annotations
 
 import enum
+import threading
 
 from joinable import _runtime
 from joinable._errors import unraisable
@@ -46,7 +47,12 @@ def emit(kind: Kind, task: object) -> None:
     for observer in observers:
         try:
             observer(kind, task)
-        except Exception as error:  # noqa: BLE001  an observer must not change the run; Ctrl-C may
+        except BaseException as error:
+            # An observer must not change the run. What a signal handler raises is not its doing.
+            if threading.current_thread() is threading.main_thread() and not isinstance(
+                error, Exception
+            ):
+                raise
             unraisable(error)
 
 

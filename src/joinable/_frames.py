@@ -12,6 +12,7 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import CodeType, FrameType, TracebackType
 
     Place = tuple[str, int]
@@ -37,10 +38,23 @@ def caller() -> Place:
     return ("<joinable>", 0) if frame is None else (frame.f_code.co_filename, frame.f_lineno)
 
 
+_traceback_of: Callable[[BaseException], TracebackType | None] = vars(BaseException)[
+    "__traceback__"
+].__get__
+
+
 def trimmed(traceback: TracebackType | None) -> TracebackType | None:
     """Return the traceback from the first frame on that is not the library's own."""
     while traceback is not None and traceback.tb_frame.f_code.co_filename.startswith(_OURS):
         traceback = traceback.tb_next
+    return traceback
+
+
+def cut(error: BaseException) -> TracebackType | None:
+    """Let the error's traceback begin with the first frame that is not the library's own."""
+    # `BaseException`'s own ways: a subclass may override them, and raise.
+    traceback = trimmed(_traceback_of(error))
+    BaseException.with_traceback(error, traceback)
     return traceback
 
 

@@ -33,9 +33,26 @@ monotonic: Callable[[], float] = time.monotonic
 get_ident: Callable[[], int] = _thread.get_ident
 allocate_lock: Callable[[], Lock] = _thread.allocate_lock
 """Make a plain lock: a latch that one thread takes and any other releases."""
-allocate_mutex = threading.RLock
-"""Make a lock that guards state. Reentrant, because a Python signal handler or a finalizer may run
-between any two lines of the very thread that holds it, and call what it guards again."""
+
+# `allocate_mutex` makes a lock that guards state. Reentrant, because a Python signal handler or a
+# finalizer may run between any two lines of the very thread that holds it, and call what it guards.
+if sys.version_info[:2] != (3, 14) or TYPE_CHECKING:
+    allocate_mutex = threading.RLock
+else:
+
+    class allocate_mutex(_thread.RLock):  # noqa: N801  called as the function that it stands for
+        """A lock that Ctrl-C does not leave locked.
+
+        On 3.14, and there alone, a signal may be handled between an `__enter__` in C and the body
+        of its `with`; what the handler raises then leaves the lock taken for ever. Between
+        unpacking and the return of a Python function no signal is handled.
+        """
+
+        def __enter__(self) -> bool:
+            (taken,) = map(self.acquire, (True,))
+            return taken
+
+
 daemons_allowed: Callable[[], bool] = getattr(_thread, "daemon_threads_allowed", lambda: True)
 """Whether this interpreter may have daemon threads: an isolated subinterpreter (3.12+) may not."""
 make_channel = queue.SimpleQueue
@@ -67,7 +84,28 @@ def _acquire_in_slices(lock: Lock, timeout: float | None) -> bool:
 
 def start(thread: threading.Thread) -> None:
     """Start the OS thread behind `thread`; returns when it is running."""
-    _Thread.start(thread)
+    try:
+        _Thread.start(thread)
+    except Exception as error:
+        interrupt = _interrupt_behind(error)
+        if interrupt is not None:
+            raise interrupt from None
+        raise
+
+
+def _interrupt_behind(error: Exception) -> BaseException | None:
+    """Return the Ctrl-C of which the standard library has made another error.
+
+    `Event.wait`, interrupted at the wrong moment, fails to release a lock that it has not got: the
+    RuntimeError has the interrupt as its context, with a frame of `Thread.start` in its traceback.
+    """
+    context = error.__context__
+    if context is None or isinstance(context, Exception):
+        return None
+    traceback = context.__traceback__
+    while traceback is not None and traceback.tb_frame.f_code is not _Thread.start.__code__:
+        traceback = traceback.tb_next
+    return None if traceback is None else context
 
 
 def join(thread: threading.Thread, timeout: float | None = None) -> None:
@@ -103,6 +141,8 @@ def start_service(function: Callable[[], object], name: str) -> threading.Thread
 def receive(channel: queue.SimpleQueue[T], timeout: float | None) -> T | None:
     """Wait for the next message, `timeout` seconds at most; None when none came."""
     try:
-        return channel.get(timeout=None if timeout is None else max(0.0, timeout))
+        return channel.get(
+            timeout=None if timeout is None else max(0.0, min(timeout, threading.TIMEOUT_MAX))
+        )
     except queue.Empty:
         return None

@@ -18,10 +18,14 @@ State, and what guards it. `_mutex` guards `_state`, `_result`, `_exception`, `_
     PENDING or RUNNING -> CANCELLED_AND_NOTIFIED     (a Future's CANCELLED is passed over)
 
 Who may run between which lines: a waiter looks at `_state` and adds its latch under the lock; the
-finisher writes the outcome and takes all latches under the same lock. So either the waiter saw the
-outcome, or the finisher saw the latch: no wake-up is lost. The outcome is written before `_state`,
-and `_state` is read first: on a free-threaded build `done()` and the quick path of `result()` read
-it without the lock, and what they read after it was written before it.
+finisher writes the outcome under the same lock, and then releases every latch. So either the waiter
+saw the outcome, or the finisher saw the latch: no wake-up is lost. The outcome is written before
+`_state`, and `_state` is read first: on a free-threaded build `done()` and the quick path of
+`result()` read it without the lock, and what they read after it was written before it.
+
+Ctrl-C may come between any two lines on the main thread, which runs `_finish` when it cancels: what
+there is to wake and to call stays in `_latches` and `_done_callbacks` until it is done with, and is
+gone through again after an interrupt.
 
 Why no Condition: making one costs more than the whole rest of a task. One latch (a plain lock) is
 made a waiter; the Condition that `concurrent.futures.wait` locks is made when it is first read.
@@ -29,6 +33,7 @@ made a waiter; the Condition that `concurrent.futures.wait` locks is made when i
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from concurrent.futures import Future
@@ -41,7 +46,7 @@ from concurrent.futures._base import (
 )
 
 from joinable import _events, _frames, _runtime, _unasked
-from joinable._check import check_seconds
+from joinable._check import check_seconds, short
 from joinable._errors import CancelledError, DeadlineExceeded, InvalidStateError
 from joinable._loops import as_runtime_error, await_future, in_event_loop
 from joinable._typing import override
@@ -87,6 +92,7 @@ class Task(Future["T"]):
     _exception: BaseException | None = None
     _watch_key: int | None = None
     _asked: bool = False
+    _reported: bool = False
     _name: str = "task"
 
     report_after: float | None = None
@@ -163,7 +169,7 @@ class Task(Future["T"]):
         if error is None:
             return self._result  # type: ignore[return-value]  # set before _state
         try:
-            raise error.with_traceback(self._traceback)
+            raise BaseException.with_traceback(error, self._traceback)
         finally:
             # The traceback holds this frame: without this, error and frame would keep each other.
             del self, error
@@ -208,7 +214,7 @@ class Task(Future["T"]):
             if self._state not in _DONE:
                 self._done_callbacks.append(fn)
                 return
-        self._call_back(fn)
+        self._call_one(fn)
 
     # ---------------------------------------------------------------- for whoever runs the call
 
@@ -252,6 +258,9 @@ class Task(Future["T"]):
         Raises:
             InvalidStateError: It is done already.
         """
+        # What the types rule out is what this looks for: a class, most often.
+        if not isinstance(exception, BaseException | None):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(f"exception must be an exception object, not {short(exception)}")
         if not self._finish(FINISHED, exception=exception):
             raise InvalidStateError(f"{self!r} is done already")
 
@@ -263,30 +272,52 @@ class Task(Future["T"]):
         allowed: frozenset[str] = _BEGUN_OR_NOT,
     ) -> bool:
         """Write the outcome and wake everybody; False, and nothing is done, from another state."""
+        # Before the lock: an exception's class may have its own idea of `with_traceback`.
+        traceback = None if exception is None else _frames.cut(exception)
         with self._mutex:
             if self._state not in allowed:
                 return False
-            self._result, self._exception = result, exception
-            if exception is not None:
-                self._traceback = _frames.trimmed(exception.__traceback__)
-                exception.with_traceback(self._traceback)  # our frames are to be let go
+            self._result, self._exception, self._traceback = result, exception, traceback
             self._state = state  # last: whoever reads it without the lock may read the rest
-            latches, self._latches = self._latches, []
-            callbacks, self._done_callbacks = self._done_callbacks, []
+            # A waiter that has its latch takes the error, or sees to the report (`_wait`).
+            unasked = exception is not None and not self._latches and not self._asked
             self._tell_waiters()
             if self._made_condition is not None:
                 self._made_condition.notify_all()
-        # A waiter that has its latch takes the error, or sees to the report (`_leave`).
-        unasked = exception is not None and not latches and not self._asked
-        for latch in latches:
-            latch.release()
-        for callback in callbacks:
-            self._call_back(callback)
+        try:
+            self._announce(state)
+        except BaseException:
+            # Ctrl-C between two wake-ups: who is left must be woken all the same.
+            self._announce(state)
+            raise
+        finally:
+            if unasked:
+                self._watch()
+        return True
+
+    def _announce(self, state: str) -> None:
+        self._wake()
+        self._call_back()
         if _events.observers:
             _events.emit(_KINDS[state], self)
-        if unasked:
-            self._watch()
-        return True
+
+    def _wake(self) -> None:
+        """Release every latch; only the thread that changed the state is here, and may be twice."""
+        while self._latches:
+            with contextlib.suppress(RuntimeError):  # released already, before an interrupt
+                self._latches[-1].release()
+            self._latches.pop()
+
+    def _call_back(self) -> None:
+        """Run the callbacks, each once, whatever one of them raises."""
+        first: BaseException | None = None
+        while self._done_callbacks:
+            try:
+                self._call_one(self._done_callbacks.pop(0))
+            except BaseException as error:  # noqa: BLE001  raised below, when all have run
+                first = first or error
+        if first is not None:
+            raise first
 
     def _tell_waiters(self) -> None:
         """Tell each `wait` and `as_completed` of `concurrent.futures`; needs the lock."""
@@ -298,7 +329,7 @@ class Task(Future["T"]):
             else:
                 waiter.add_result(self)
 
-    def _call_back(self, callback: Callable[[Future[T]], object]) -> None:
+    def _call_one(self, callback: Callable[[Future[T]], object]) -> None:
         try:
             callback(self)
         except Exception:
@@ -307,8 +338,19 @@ class Task(Future["T"]):
     # ---------------------------------------------------------------- waiting
 
     def _wait(self, timeout: float | None) -> None:
-        """Return when the task is done; the loop is for a start that failed and was tried again."""
+        """Return when the task is done and its error, if any, is taken."""
         check_seconds(timeout, "timeout")
+        try:
+            self._wait_until_done(timeout)
+            self._asked = True
+        except BaseException:
+            # Ctrl-C. The finisher may have counted on this waiter; `_claim` answers only once.
+            if self._exception is not None and self._state in _DONE and not self._asked:
+                self._watch()
+            raise
+
+    def _wait_until_done(self, timeout: float | None) -> None:
+        """Wait; the loop is for a start that failed and was tried again."""
         deadline = None if timeout is None else _runtime.monotonic() + timeout
         while self._state not in _DONE:
             self._refuse_to_wait()
@@ -321,18 +363,16 @@ class Task(Future["T"]):
     def _wait_once(self, left: float | None) -> bool:
         latch = _runtime.allocate_lock()
         latch.acquire()
-        with self._mutex:
-            if self._state in _DONE:
-                return True
-            self._latches.append(latch)
-        if _events.observers:
-            _events.emit(_events.Kind.WAITING, self)
         try:
+            with self._mutex:
+                if self._state in _DONE:
+                    return True
+                self._latches.append(latch)
+            if _events.observers:
+                _events.emit(_events.Kind.WAITING, self)
             woken = _runtime.acquire(latch, left)
         except BaseException:
-            # Ctrl-C. The finisher may have counted on this waiter to take the error.
-            if not self._leave(latch) and self._exception is not None and not self._asked:
-                self._watch()
+            self._leave(latch)
             raise
         if _events.observers:
             _events.emit(_events.Kind.WOKEN, self)
@@ -340,11 +380,12 @@ class Task(Future["T"]):
         return woken or not self._leave(latch)
 
     def _leave(self, latch: Lock) -> bool:
-        """Take the latch back; False when the finisher has it, so that the task is done."""
+        """Take the latch back; False when the task is done, and the finisher has it."""
         with self._mutex:
-            if latch not in self._latches:
+            if self._state in _DONE:
                 return False
-            self._latches.remove(latch)
+            if latch in self._latches:
+                self._latches.remove(latch)
             return True
 
     def _refuse_to_wait(self) -> None:
@@ -371,8 +412,10 @@ class Task(Future["T"]):
     def _claim(self) -> threading.ExceptHookArgs | None:
         """Answer what to report; None when somebody has asked for the error."""
         error = self._exception
-        if error is None or self._asked:
-            return None
+        with self._mutex:  # two may hold the claim, each for a waiter that was interrupted
+            if error is None or self._asked or self._reported:
+                return None
+            self._reported = True
         return threading.ExceptHookArgs((type(error), error, self._traceback, self._hook_thread()))
 
     def _hook_thread(self) -> threading.Thread | None:

@@ -15,14 +15,16 @@ subclasses work.
 
 Who may run between which lines. `start` claims the task (PENDING -> RUNNING) under its lock, so of
 two starts, or a start and a `cancel()`, one wins. The new thread claims `_begun` under the same
-lock. A Ctrl-C inside `start` cannot tell whether the OS thread exists; it takes the task back if it
-has not begun, so that either the call runs or everybody who waits for it learns that it will not.
+lock. An exception inside `start` cannot tell whether the OS thread exists (Ctrl-C comes anywhere):
+the attempt is revoked, unless the thread has begun, and a thread that finds its attempt revoked
+does nothing. So either the call runs, or everybody who waits for it learns that it will not.
 """
 
 from __future__ import annotations
 
 import contextvars
 import functools
+import os
 import sys
 import threading
 from concurrent.futures._base import CANCELLED_AND_NOTIFIED, FINISHED, PENDING, RUNNING
@@ -34,6 +36,9 @@ from joinable._typing import override
 
 # Bound here, once: a program may put our class in the place of the standard one.
 _Standard = threading.Thread
+
+# Stands where a context was; nothing is ever run in it.
+_NOTHING = contextvars.Context()
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -119,6 +124,11 @@ class Thread(Task["T"], _Standard):
         _Standard.__init__(self, group, target, name, args, kwargs, daemon=daemon)
         Task.__init__(self)  # pyright: ignore[reportUnknownMemberType]
         self._own_context = context
+        self._context_to_run = _NOTHING
+        self._body: Callable[[], T] | None = None
+        self._own_run: Callable[[], T] | None = None
+        self._attempt: object = None
+        self._process: int | None = None
         self._begun = False
         self._place: Place | None = None
 
@@ -142,15 +152,13 @@ class Thread(Task["T"], _Standard):
         """
         if not self._initialized:
             raise RuntimeError("Thread.__init__() not called")
-        if not self._claim_start():
-            return
+        attempt = object()
         try:
-            _runtime.start(self)
-        except Exception:
-            self._unstart()
-            raise
-        except BaseException:
-            self._take_back()
+            # The claim too: Ctrl-C may come between its last line and this one's next.
+            if self._claim_start(attempt):
+                _runtime.start(self)
+        except BaseException as error:
+            self._start_failed(attempt, error)
             raise
 
     @override
@@ -195,7 +203,7 @@ class Thread(Task["T"], _Standard):
 
     # ---------------------------------------------------------------- the start, step by step
 
-    def _claim_start(self) -> bool:
+    def _claim_start(self, attempt: object) -> bool:
         """Move from pending to running, with all that the new thread needs; False if cancelled."""
         with self._mutex:
             if self.cancelled():
@@ -211,49 +219,55 @@ class Thread(Task["T"], _Standard):
                 # Ours is entered in `_execute`, where a failure to enter it is an error of this
                 # task.
                 self._context = contextvars.Context()
-            self._body = self.run
-            self.run = self._execute  # type: ignore[method-assign, assignment]
+            if self._body is None:  # else an earlier attempt failed, and `run` is still replaced
+                self._own_run = vars(self).get("run")
+                self._body = self.run
+                self.run = self._execute  # type: ignore[method-assign, assignment]
+            self._attempt, self._process = attempt, os.getpid()
             self._state = RUNNING
         return True
 
-    def _unstart(self) -> None:
-        """Be pending again: the system could not start a thread."""
-        with self._mutex:
-            self._restore_run()
-            self._state = PENDING
-            latches, self._latches = self._latches, []
-        for latch in latches:
-            latch.release()
+    def _start_failed(self, attempt: object, error: BaseException) -> None:
+        """Be pending again, or cancelled where an OS thread may exist; nothing if the call runs.
 
-    def _take_back(self) -> None:
-        """Cancel the call unless it has begun: `start` was interrupted."""
+        What was raised does not tell whether there is an OS thread: a signal handler may raise any
+        exception, and deep recursion a RuntimeError. So `run` stays replaced, in case a thread is
+        about to look it up, and `_begin` decides.
+        """
         with self._mutex:
-            if self._begun:
+            if self._attempt is not attempt or self._begun or self._state != RUNNING:
                 return
-            # `run` stays replaced: the OS thread may exist, and be about to look it up.
+            again = isinstance(error, Exception) and self.ident is None
+            if again:
+                self._state = PENDING
+            else:
+                self._attempt = None  # `_begin` will refuse
+        if again:
+            self._wake()
+        else:
             self._drop_call()
             self._finish(CANCELLED_AND_NOTIFIED)
 
     def _begin(self) -> bool:
-        """Claim the run for this OS thread; False when the start was taken back."""
+        """Claim the run for this OS thread; False when it must not run, or another one does."""
         with self._mutex:
-            if self._state != RUNNING:
+            if self._state != RUNNING or self._begun or self._attempt is None:
                 return False
             self._begun = True
             self._runner = _runtime.get_ident()
-        if _events.observers:
-            _events.emit(_events.Kind.STARTED, self)
         return True
 
     def _execute(self) -> None:
         """Run the body in its context and complete the task: the whole life of the OS thread."""
-        body, context = self._body, self._context_to_run
-        self._restore_run()
         if not self._begin():
-            self._drop_call()  # nobody else will: it was completed, or taken back, before it began
+            if self.done():
+                self._let_go()
+                self._drop_call()
             return
-        self._own_context = None
+        body, context = self._let_go()
         try:
+            if _events.observers:
+                _events.emit(_events.Kind.STARTED, self)
             result = context.run(body)
         except BaseException as error:  # noqa: BLE001  whatever it raised is the outcome
             # Let go before anybody is told: who waits for the end may look at what is left.
@@ -267,13 +281,18 @@ class Thread(Task["T"], _Standard):
         finally:
             self._runner = None
 
-    def _restore_run(self) -> None:
-        """Let `run` be what it was before `start`; keep nothing of the call."""
-        body = self._body
-        del self._body, self._context_to_run
-        del self.run
-        if body != self.run:  # it was set on the instance, not on the class
-            self.run = body  # type: ignore[method-assign]
+    def _let_go(self) -> tuple[Callable[[], T], contextvars.Context]:
+        """Put `run` back and hand over what is to be run, so that nothing of it is kept."""
+        with self._mutex:
+            body, context, own = self._body, self._context_to_run, self._own_run
+            if body is None:  # another OS thread was here before: an interrupted start, tried again
+                return self.run, context
+            del self.run
+            if own is not None:  # it was set on the instance, not on the class
+                self.run = own  # type: ignore[method-assign]
+            self._body = self._own_run = self._own_context = None
+            self._context_to_run = _NOTHING
+        return body, context
 
     def _drop_call(self) -> None:
         self._target, self._args, self._kwargs = None, (), {}
@@ -290,6 +309,8 @@ class Thread(Task["T"], _Standard):
         super()._refuse_to_wait()
         if self._state == PENDING:
             raise RuntimeError(f"{self._name!r} has not been started: call start() first")
+        if self._process != os.getpid():
+            raise RuntimeError(f"{self._name!r} runs in the process that forked this one, not here")
 
     def _report_late(self, error: BaseException) -> None:
         """Report an error for which the task has no place: it was completed by somebody else."""

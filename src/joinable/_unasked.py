@@ -25,6 +25,7 @@ reports.
 from __future__ import annotations
 
 import atexit
+import functools
 import heapq
 import itertools
 import os
@@ -57,6 +58,7 @@ class _Watch:
         self.channel: queue.SimpleQueue[Message | None] = _runtime.make_channel()
         self.watched: dict[int, weakref.WeakMethod[Claim]] = {}
         self.due: list[tuple[float, int]] = []  # a heap; keys gone from `watched` are skipped
+        self.dead: set[int] = set()  # due, and dead already: their messages are on their way
         self.keys = itertools.count()
         self.service: threading.Thread | None = None
         self.over = False
@@ -112,6 +114,12 @@ def _hook_failed(error: BaseException) -> None:
         unraisable(second)
 
 
+@functools.cache  # once in the life of a process: a child inherits it, and it cannot be undone
+def _forget_in_children() -> None:
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=_forget)
+
+
 def _add(claim: Claim, after: float | None) -> int:
     key = next(_watch.keys)
     _watch.watched[key] = weakref.WeakMethod(claim)
@@ -129,10 +137,11 @@ def _served() -> bool:
         return False
     if not _watch.hooked:
         _watch.hooked = True
+        # Anew in a child: a fork inherits the registration, but multiprocessing clears it.
+        atexit.unregister(_sweep)
         atexit.register(_sweep)
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=_forget)
-    if _watch.service is None:
+        _forget_in_children()
+    if _watch.service is None or not _watch.service.is_alive():
         try:
             # The new thread's first act is to take our lock, so it sees what is added meanwhile.
             _watch.service = _runtime.start_service(_serve, "joinable-reports")
@@ -144,33 +153,44 @@ def _served() -> bool:
 def _serve() -> None:
     """Report what falls due or is collected, until nothing is watched."""
     while True:
-        ready, wait = _take_due()
-        for claim in ready:
+        claim, wait = _take_due()
+        if claim is not None:
             report(claim)
-        if not ready and (wait == 0 or _read(wait)):
+            del claim  # or a reported task would be kept while this waits
+        elif wait == 0 or _read(wait):
             return
-        ready.clear()  # or a reported task would be kept while this waits
 
 
-def _take_due() -> tuple[list[Claim], float | None]:
-    """Return what is due, and how long to wait for the next: None for a message only, 0 to end."""
+def _take_due() -> tuple[Claim | None, float | None]:
+    """Return one that is due, or how long to wait: None for a message only, 0 to end."""
     now = _runtime.monotonic()
-    ready: list[Claim] = []
     with _watch.lock:
         while _watch.due and _watch.due[0][0] <= now:
-            key = heapq.heappop(_watch.due)[1]
+            time, key = heapq.heappop(_watch.due)
             reference = _watch.watched.get(key)
             claim = None if reference is None else reference()
-            # A dead reference: the finalizer's message is on its way, and needs the key.
             if claim is not None:
                 del _watch.watched[key]
-                ready.append(claim)
-        if ready:
-            return ready, None
+                return claim, None
+            if reference is not None:
+                _expect_message(time, key)
         if not _watch.watched and _watch.channel.empty():
             _watch.service = None  # under the lock: the next one that is watched starts another
-            return ready, 0
-        return ready, max(1e-3, _watch.due[0][0] - now) if _watch.due else None
+            return None, 0
+        return None, max(1e-3, _watch.due[0][0] - now) if _watch.due else None
+
+
+def _expect_message(time: float, key: int) -> None:
+    """Keep the key of a dead task for its finalizer's message, which is on its way; not for ever.
+
+    A subclass with a `__del__` of its own may have forgotten to call ours.
+    """
+    if key in _watch.dead:
+        _watch.dead.remove(key)
+        del _watch.watched[key]
+    else:
+        _watch.dead.add(key)
+        heapq.heappush(_watch.due, (time + _LAST_WORDS, key))
 
 
 def _read(wait: float | None) -> bool:
@@ -186,6 +206,7 @@ def _read(wait: float | None) -> bool:
 
 def _take(key: int) -> bool:
     with _watch.lock:
+        _watch.dead.discard(key)
         return _watch.watched.pop(key, None) is not None
 
 
@@ -210,5 +231,20 @@ def _sweep() -> None:
 def _forget() -> None:
     """Start from nothing, in the child of a fork: the lock may be held by a thread not here."""
     global _watch  # noqa: PLW0603  see above: the old one may be locked for ever
+    keys = _watch.keys
     _watch = _Watch()
-    _watch.hooked = True  # a child inherits the registrations
+    _watch.keys = keys  # go on counting: a task of the parent's, collected here, is none of ours
+
+
+def _renew() -> tuple[Callable[[], object], Callable[[], object]]:
+    """Start from nothing, for one run of a test; return what ends the run, and what undoes this."""
+    global _watch  # noqa: PLW0603  as in `_forget`
+    old = _watch
+    _forget()
+    _watch.hooked = True  # nothing is to happen at an exit that comes after the run
+
+    def restore() -> None:
+        global _watch  # noqa: PLW0603  as in `_forget`
+        _watch = old
+
+    return _sweep, restore
