@@ -236,9 +236,8 @@ def _forget() -> None:
     _watch.keys = keys  # go on counting: a task of the parent's, collected here, is none of ours
 
 
-def _renew() -> tuple[Callable[[], object], Callable[[], object]]:
+def renew() -> tuple[Callable[[], object], Callable[[], object]]:
     """Start from nothing, for one run of a test; return what ends the run, and what undoes this."""
-    global _watch  # noqa: PLW0603  as in `_forget`
     old = _watch
     _forget()
     _watch.hooked = True  # nothing is to happen at an exit that comes after the run
