@@ -311,12 +311,15 @@ def test_a_thread_that_comes_late_of_an_attempt_that_failed_does_nothing(
 def test_ctrl_c_that_the_standard_library_turns_into_another_error_comes_out_as_itself(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    def wait() -> None:
+        try:
+            signal.raise_signal(signal.SIGINT)
+        finally:
+            raise RuntimeError("release unlocked lock")
+
     class Standard:
         def start(self) -> None:
-            try:
-                raise KeyboardInterrupt
-            finally:
-                raise RuntimeError("release unlocked lock")
+            wait()
 
     monkeypatch.setattr(runtime, "_Thread", Standard)
     with pytest.raises(KeyboardInterrupt):
@@ -352,6 +355,17 @@ def test_a_run_on_the_instance_need_not_be_comparable() -> None:
     thread.run = Run()  # type: ignore[method-assign]  # people do
     thread.start()
     assert thread.result(timeout=60) == "ran"
+
+
+def test_a_fault_of_our_own_in_the_thread_leaves_nobody_waiting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken(*_: object) -> NoReturn:
+        raise MemoryError
+
+    monkeypatch.setattr(Thread, "_annotate", broken)
+    with pytest.raises(MemoryError):
+        spawn(int, "x").result(timeout=60)
 
 
 # -------------------------------------------------------------------- cancel before the start

@@ -43,6 +43,14 @@ _traceback_of: Callable[[BaseException], TracebackType | None] = vars(BaseExcept
 ].__get__
 
 
+def user_caller() -> Place:
+    """Return the innermost line on the calling thread's stack that is the user's own."""
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    while frame is not None and not _is_users(frame.f_code.co_filename):
+        frame = frame.f_back
+    return caller() if frame is None else (frame.f_code.co_filename, frame.f_lineno)
+
+
 def trimmed(traceback: TracebackType | None) -> TracebackType | None:
     """Return the traceback from the first frame on that is not the library's own."""
     while traceback is not None and traceback.tb_frame.f_code.co_filename.startswith(_OURS):

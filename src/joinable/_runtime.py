@@ -26,6 +26,7 @@ import time
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import FrameType
 
     from joinable._typing import Lock, T
 
@@ -97,15 +98,16 @@ def _interrupt_behind(error: Exception) -> BaseException | None:
     """Return the Ctrl-C of which the standard library has made another error.
 
     `Event.wait`, interrupted at the wrong moment, fails to release a lock that it has not got: the
-    RuntimeError has the interrupt as its context, with a frame of `Thread.start` in its traceback.
+    RuntimeError has the interrupt as its context. One that was raised outside `Thread.start`, and
+    is just being handled by who called it, is not meant.
     """
     context = error.__context__
-    if context is None or isinstance(context, Exception):
+    if context is None or isinstance(context, Exception) or context.__traceback__ is None:
         return None
-    traceback = context.__traceback__
-    while traceback is not None and traceback.tb_frame.f_code is not _Thread.start.__code__:
-        traceback = traceback.tb_next
-    return None if traceback is None else context
+    frame: FrameType | None = context.__traceback__.tb_frame
+    while frame is not None and frame.f_code is not _Thread.start.__code__:
+        frame = frame.f_back
+    return None if frame is None else context
 
 
 def join(thread: threading.Thread, timeout: float | None = None) -> None:
@@ -139,7 +141,7 @@ def start_service(function: Callable[[], object], name: str) -> threading.Thread
 
 
 def receive(channel: queue.SimpleQueue[T], timeout: float | None) -> T | None:
-    """Wait for the next message, `timeout` seconds at most; None when none came."""
+    """Wait for a message, `timeout` seconds at most; None, which may come early, for none."""
     try:
         return channel.get(
             timeout=None if timeout is None else max(0.0, min(timeout, threading.TIMEOUT_MAX))

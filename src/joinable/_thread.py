@@ -264,6 +264,17 @@ class Thread(Task["T"], _Standard):
                 self._let_go()
                 self._drop_call()
             return
+        try:
+            self._run_body()
+        except BaseException as fault:
+            # A fault of our own bookkeeping (no memory, say): nobody may wait for ever. What a done
+            # callback raises comes here too, after the end, and goes on to the bootstrap.
+            if not self._finish(FINISHED, exception=fault):
+                raise
+        finally:
+            self._runner = None
+
+    def _run_body(self) -> None:
         body, context = self._let_go()
         try:
             if _events.observers:
@@ -278,8 +289,6 @@ class Thread(Task["T"], _Standard):
         else:
             del body, context
             self._finish(FINISHED, result)
-        finally:
-            self._runner = None
 
     def _let_go(self) -> tuple[Callable[[], T], contextvars.Context]:
         """Put `run` back and hand over what is to be run, so that nothing of it is kept."""

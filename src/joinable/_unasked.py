@@ -91,6 +91,27 @@ def collected(key: int, claim: Claim) -> None:
         _watch.channel.put((key, claim))
 
 
+def watched() -> dict[int, Claim]:
+    """Return what is watched now, by key: for leak checks, which keep it for a moment only."""
+    with _watch.lock:
+        alive = [(key, reference()) for key, reference in _watch.watched.items()]
+    return {key: claim for key, claim in alive if claim is not None}
+
+
+def service() -> threading.Thread | None:
+    """Return the thread that reports; None while nothing is watched."""
+    with _watch.lock:
+        return _watch.service
+
+
+def look_again() -> threading.Thread | None:
+    """Have the reporting thread read the clock again, for whoever has replaced it; return it."""
+    with _watch.lock:
+        if _watch.service is not None:  # else the message would wait for the next one
+            _watch.channel.put(None)
+        return _watch.service
+
+
 def report(claim: Claim) -> None:
     """Call `threading.excepthook` with what `claim` answers; nothing where that is None."""
     arguments = claim()
