@@ -327,6 +327,9 @@ def test_an_interrupt_between_two_wake_ups_leaves_nobody_asleep() -> None:
     """Force it: the first latch that is released raises, as Ctrl-C would there."""
 
     class Interrupted:
+        def locked(self) -> bool:
+            return True
+
         def release(self) -> None:
             if not interrupts:
                 interrupts.append(1)

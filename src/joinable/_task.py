@@ -33,7 +33,6 @@ made a waiter; the Condition that `concurrent.futures.wait` locks is made when i
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import threading
 from concurrent.futures import Future
@@ -88,8 +87,13 @@ class Task(Future["T"]):
         True
     """
 
-    # On the class, so that the finalizer works on a task whose constructor did not.
+    # What a task begins with, on the class: the finalizer finds it on a task whose constructor did
+    # not run, and each attribute that is set only when needed makes a task cheaper.
     _exception: BaseException | None = None
+    _result: T | None = None
+    _traceback: TracebackType | None = None
+    _made_condition: threading.Condition | None = None
+    _runner: int | None = None
     _watch_key: int | None = None
     _asked: bool = False
     _reported: bool = False
@@ -106,14 +110,9 @@ class Task(Future["T"]):
         # Not Future's constructor: it makes a Condition.
         self._mutex = _runtime.allocate_mutex()
         self._state = PENDING
-        self._result: T | None = None
-        self._exception = None
-        self._traceback: TracebackType | None = None
         self._waiters = []
         self._done_callbacks: list[Callable[[Future[T]], object]] = []
         self._latches: list[Lock] = []
-        self._made_condition: threading.Condition | None = None
-        self._runner: int | None = None
 
     if TYPE_CHECKING:
         name: str  # as `threading.Thread` declares it, which is a base beside this one in `Thread`
@@ -304,8 +303,9 @@ class Task(Future["T"]):
     def _wake(self) -> None:
         """Release every latch; only the thread that changed the state is here, and may be twice."""
         while self._latches:
-            with contextlib.suppress(RuntimeError):  # released already, before an interrupt
-                self._latches[-1].release()
+            latch = self._latches[-1]
+            if latch.locked():  # else it was released already, before an interrupt
+                latch.release()
             self._latches.pop()
 
     def _call_back(self) -> None:

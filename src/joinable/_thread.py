@@ -44,10 +44,22 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from joinable._frames import Place
     from joinable._typing import P, T
 
 __all__ = ["Thread", "spawn", "threaded"]
+
+
+class _Launch:
+    """One attempt to start a thread: by whom, and what it is to run."""
+
+    __slots__ = ("body", "context", "place", "process", "revoked")
+
+    def __init__(self) -> None:
+        self.place = _frames.caller()
+        self.process = os.getpid()
+        self.body: Callable[[], object] | None = None
+        self.context: contextvars.Context | None = None
+        self.revoked = False
 
 
 class Thread(Task["T"], _Standard):
@@ -123,14 +135,13 @@ class Thread(Task["T"], _Standard):
         _check_call(target, args, kwargs, context)
         _Standard.__init__(self, group, target, name, args, kwargs, daemon=daemon)
         Task.__init__(self)  # pyright: ignore[reportUnknownMemberType]
-        self._own_context = context
-        self._context_to_run = _NOTHING
-        self._body: Callable[[], T] | None = None
-        self._own_run: Callable[[], T] | None = None
-        self._attempt: object = None
-        self._process: int | None = None
-        self._begun = False
-        self._place: Place | None = None
+        if context is not None:
+            self._own_context = context
+
+    # What a thread begins with, on the class as in `Task`.
+    _own_context: contextvars.Context | None = None
+    _launch: _Launch | None = None
+    _begun = False
 
     if TYPE_CHECKING:
         # The standard library's own attributes that the code below reads.
@@ -152,13 +163,13 @@ class Thread(Task["T"], _Standard):
         """
         if not self._initialized:
             raise RuntimeError("Thread.__init__() not called")
-        attempt = object()
+        launch: _Launch = _Launch()
         try:
             # The claim too: Ctrl-C may come between its last line and this one's next.
-            if self._claim_start(attempt):
+            if self._claim_start(launch):
                 _runtime.start(self)
         except BaseException as error:
-            self._start_failed(attempt, error)
+            self._start_failed(launch, error)
             raise
 
     @override
@@ -203,31 +214,30 @@ class Thread(Task["T"], _Standard):
 
     # ---------------------------------------------------------------- the start, step by step
 
-    def _claim_start(self, attempt: object) -> bool:
+    def _claim_start(self, launch: _Launch) -> bool:
         """Move from pending to running, with all that the new thread needs; False if cancelled."""
         with self._mutex:
             if self.cancelled():
                 return False
             if self._state != PENDING:
                 raise RuntimeError("threads can only be started once")
-            self._place = _frames.caller()
-            # Not `or`: an empty Context is false.
-            own = self._own_context
-            self._context_to_run = contextvars.copy_context() if own is None else own
             if sys.version_info >= (3, 14):
                 # The bootstrap enters a context of its own, and keeps it: let it be an empty one.
-                # Ours is entered in `_execute`, where a failure to enter it is an error of this
+                # Ours is entered in `_run_body`, where a failure to enter it is an error of this
                 # task.
                 self._context = contextvars.Context()
-            if self._body is None:  # else an earlier attempt failed, and `run` is still replaced
-                self._own_run = vars(self).get("run")
-                self._body = self.run
+            own = self._own_context  # not `or`: an empty Context is false
+            launch.context = contextvars.copy_context() if own is None else own
+            if self._launch is None:
+                launch.body = self.run
                 self.run = self._execute  # type: ignore[method-assign, assignment]
-            self._attempt, self._process = attempt, os.getpid()
+            else:  # an attempt failed, and `run` is still replaced
+                launch.body = self._launch.body
+            self._launch = launch
             self._state = RUNNING
         return True
 
-    def _start_failed(self, attempt: object, error: BaseException) -> None:
+    def _start_failed(self, launch: _Launch, error: BaseException) -> None:
         """Be pending again, or cancelled where an OS thread may exist; nothing if the call runs.
 
         What was raised does not tell whether there is an OS thread: a signal handler may raise any
@@ -235,13 +245,13 @@ class Thread(Task["T"], _Standard):
         about to look it up, and `_begin` decides.
         """
         with self._mutex:
-            if self._attempt is not attempt or self._begun or self._state != RUNNING:
+            if self._launch is not launch or self._begun or self._state != RUNNING:
                 return
             again = isinstance(error, Exception) and self.ident is None
             if again:
                 self._state = PENDING
             else:
-                self._attempt = None  # `_begin` will refuse
+                launch.revoked = True
         if again:
             self._wake()
         else:
@@ -251,7 +261,8 @@ class Thread(Task["T"], _Standard):
     def _begin(self) -> bool:
         """Claim the run for this OS thread; False when it must not run, or another one does."""
         with self._mutex:
-            if self._state != RUNNING or self._begun or self._attempt is None:
+            launch = self._launch
+            if self._state != RUNNING or self._begun or launch is None or launch.revoked:
                 return False
             self._begun = True
             self._runner = _runtime.get_ident()
@@ -293,23 +304,26 @@ class Thread(Task["T"], _Standard):
     def _let_go(self) -> tuple[Callable[[], T], contextvars.Context]:
         """Put `run` back and hand over what is to be run, so that nothing of it is kept."""
         with self._mutex:
-            body, context, own = self._body, self._context_to_run, self._own_run
-            if body is None:  # another OS thread was here before: an interrupted start, tried again
-                return self.run, context
+            launch = self._launch
+            # Else another OS thread was here before: of an interrupted start that was tried again.
+            if launch is None or launch.body is None or launch.context is None:
+                return self.run, _NOTHING
+            body, context = launch.body, launch.context
             del self.run
-            if own is not None:  # it was set on the instance, not on the class
-                self.run = own  # type: ignore[method-assign]
-            self._body = self._own_run = self._own_context = None
-            self._context_to_run = _NOTHING
-        return body, context
+            if getattr(body, "__func__", None) is not type(self).run:
+                # It was set on the instance.
+                self.run = body  # type: ignore[method-assign, assignment]
+            launch.body = launch.context = self._own_context = None
+        return body, context  # type: ignore[return-value]  # what `run` was, or is on the instance
 
     def _drop_call(self) -> None:
         self._target, self._args, self._kwargs = None, (), {}
         self._own_context = None
 
     def _annotate(self, error: BaseException) -> None:
-        place = _frames.show(self._place or ("?", 0))
-        _frames.note(error, f"in thread {self._name!r}, started at {place}")
+        if self._launch is not None:
+            place = _frames.show(self._launch.place)
+            _frames.note(error, f"in thread {self._name!r}, started at {place}")
 
     # ---------------------------------------------------------------- what Task leaves open
 
@@ -318,7 +332,7 @@ class Thread(Task["T"], _Standard):
         super()._refuse_to_wait()
         if self._state == PENDING:
             raise RuntimeError(f"{self._name!r} has not been started: call start() first")
-        if self._process != os.getpid():
+        if self._launch is not None and self._launch.process != os.getpid():
             raise RuntimeError(f"{self._name!r} runs in the process that forked this one, not here")
 
     def _report_late(self, error: BaseException) -> None:
