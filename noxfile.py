@@ -146,6 +146,7 @@ def bench(session: nox.Session) -> None:
     install(session, "bench")
     name_interpreter(session)
     session.run("python", "tests/bench/run.py", *session.posargs)
+    session.run("python", "tests/bench/explore_rate.py")
 
 
 @nox.session(python=PYTHONS, default=False)
