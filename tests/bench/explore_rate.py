@@ -1,4 +1,4 @@
-"""Measure how many schedules a second `explore` runs: a bounded queue, two producers, two consumers.
+"""Measure the schedules a second of `explore`: a bounded queue, two producers, two consumers.
 
 python tests/bench/explore_rate.py [--runs N]
 """
