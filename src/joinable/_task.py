@@ -353,7 +353,6 @@ class Task(Future["T"]):
         """Wait; the loop is for a start that failed and was tried again."""
         deadline = None if timeout is None else _runtime.monotonic() + timeout
         while self._state not in _DONE:
-            self._refuse_to_wait()
             left = None if deadline is None else deadline - _runtime.monotonic()
             if not self._wait_once(left):
                 raise DeadlineExceeded(
@@ -367,6 +366,7 @@ class Task(Future["T"]):
             with self._mutex:
                 if self._state in _DONE:
                     return True
+                self._refuse_to_wait()  # under the lock: a start that fails wakes who is listed
                 self._latches.append(latch)
             if _events.observers:
                 _events.emit(_events.Kind.WAITING, self)

@@ -250,11 +250,11 @@ class Thread(Task["T"], _Standard):
             again = isinstance(error, Exception) and self.ident is None
             if again:
                 self._state = PENDING
+                # Under the lock: who starts it now may be at its own `_wake` before we are done.
+                self._wake()
             else:
                 launch.revoked = True
-        if again:
-            self._wake()
-        else:
+        if not again:
             self._drop_call()
             self._finish(CANCELLED_AND_NOTIFIED)
 

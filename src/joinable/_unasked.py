@@ -242,11 +242,16 @@ def _sweep() -> None:
     while not _watch.channel.empty():
         _read(0)
     with _watch.lock:
-        left = [reference() for reference in _watch.watched.values()]
-        _watch.watched.clear()
-    for claim in left:
-        if claim is not None:
+        left = [(key, reference()) for key, reference in _watch.watched.items()]
+    for key, claim in left:
+        # A service that did not end in time may have taken it meanwhile.
+        if claim is not None and _take(key):
             report(claim)
+    # What is left has died meanwhile: its finalizer's message is on its way (`_expect_message`).
+    end = _runtime.monotonic() + _LAST_WORDS
+    while _watch.watched and (wait := end - _runtime.monotonic()) > 0:
+        _read(wait)
+    _watch.watched.clear()
 
 
 def _forget() -> None:

@@ -84,7 +84,8 @@ def test_every_kind_of_member_of_a_class_is_watched() -> None:
 def test_a_module_is_watched_without_what_it_imports() -> None:
     module = ModuleType("some_module")
     exec(  # noqa: S102
-        "from queue import Queue\ndef mine(): pass\nclass Mine:\n    def method(self): pass\n",
+        "import logging\nfrom queue import Queue\n"
+        "def mine(): pass\nclass Mine:\n    def method(self): pass\n",
         vars(module),
     )
     assert names(codes_of([module])) == {"mine", "method"}

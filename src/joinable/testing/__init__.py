@@ -15,21 +15,29 @@ from joinable.testing._errors import (
 )
 from joinable.testing._explore import explore, replay
 from joinable.testing._fake_clock import FakeClock
+from joinable.testing._history import Call
 from joinable.testing._leaks import LeakError, no_leaks
+from joinable.testing._linearizable import LinearizabilityError, check_linearizable
+from joinable.testing._orders import SearchLimitError, WouldBlock
 from joinable.testing._report import Report
 from joinable.testing._sequencer import MissingStepError, SequenceError, Sequencer
 
 __all__ = [
+    "Call",
     "DeadlockError",
     "FakeClock",
     "LeakError",
+    "LinearizabilityError",
     "MissingStepError",
     "Report",
     "ScheduleError",
+    "SearchLimitError",
     "SequenceError",
     "Sequencer",
     "StepLimitError",
     "UnseenBlockError",
+    "WouldBlock",
+    "check_linearizable",
     "explore",
     "no_leaks",
     "replay",

@@ -123,7 +123,7 @@ def replay(
         max_steps: The same as for `explore`.
 
     Returns:
-        What was run, when nothing failed: the bug is gone, or the schedule no longer fits.
+        What was run, when nothing failed; then the bug is gone, or the schedule no longer fits.
 
     Raises:
         ScheduleError: From the failure.

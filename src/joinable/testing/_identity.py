@@ -14,6 +14,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from joinable._task import Task
 from joinable.testing import _scheduler
 
 if TYPE_CHECKING:
@@ -49,11 +50,17 @@ def _hash(self: object) -> int:
     return object.__hash__(self) if number is None else number
 
 
+def identity(item: object) -> int:
+    """Stand for `id` where futures are put in the order of their addresses."""
+    number: int | None = getattr(item, _NUMBER, None)
+    return id(item) if number is None else number
+
+
 @contextmanager
 def numbered() -> Generator[Numbering]:
     """Number threads and futures for a while."""
     numbering = Numbering()
-    kinds: list[Any] = [threading.Thread, Future]
+    kinds: list[Any] = [threading.Thread, Future, Task]  # a Task does not call Future's
     inits = [kind.__init__ for kind in kinds]
     for kind, init in zip(kinds, inits, strict=True):
         kind.__init__ = numbering.init(init)

@@ -13,7 +13,7 @@ import sys
 import threading
 from contextlib import contextmanager
 from types import CodeType, FrameType, ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from joinable.testing import _real, _scheduler
 
@@ -61,13 +61,8 @@ def _codes(item: object, seen: set[int]) -> Iterator[CodeType]:
         return
     seen.add(id(item))
     if isinstance(item, (ModuleType, type)):
-        home = item.__name__ if isinstance(item, ModuleType) else item.__module__
-        for value in list(vars(item).values()):
-            # What a module has only imported is not meant, nor a class that a class only names;
-            # the descriptors of a class may name the module of their own type.
-            asked = isinstance(item, ModuleType) or isinstance(value, type)
-            if not asked or getattr(value, "__module__", home) == home:
-                yield from _codes(value, seen)
+        for value in _members(item):
+            yield from _codes(value, seen)
     elif isinstance(item, property):
         for part in (item.fget, item.fset, item.fdel):
             yield from _codes(part, seen)
@@ -78,6 +73,21 @@ def _codes(item: object, seen: set[int]) -> Iterator[CodeType]:
         code = getattr(function, "__code__", None)
         if isinstance(code, CodeType):
             yield from _nested(code)
+
+
+def _members(item: ModuleType | type) -> Iterator[object]:
+    """Yield what a module or a class defines, not what it has only imported."""
+    home = item.__name__ if isinstance(item, ModuleType) else item.__module__
+    for value in list(vars(item).values()):
+        if isinstance(value, ModuleType):
+            if value.__name__.startswith(f"{home}."):  # a part of this package
+                yield value
+            continue
+        # A class that a class only names is not meant; but the descriptors of a class may name the
+        # module of their own type.
+        asked = isinstance(item, ModuleType) or isinstance(value, type)
+        if not asked or getattr(value, "__module__", home) == home:
+            yield value
 
 
 def _nested(code: CodeType) -> Iterator[CodeType]:
@@ -172,4 +182,4 @@ else:
         try:
             yield
         finally:
-            threading.settrace(before)  # type: ignore[arg-type]
+            threading.settrace(cast("Any", before))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from joinable._typing import override
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from joinable.testing._scheduler import Turn
 
@@ -67,13 +67,17 @@ def _turn(turn: Turn, width: int) -> str:
 
 
 def replay_line(fn: object, schedule: str, watch: Iterable[object]) -> str:
-    """Write the call that runs a schedule again."""
-    names = [_name(item) for item in watch]
+    """Write the call that runs a schedule again; a program made of parts writes its own."""
+    names = [name_of(item) for item in watch]
     watched = f", watch=[{', '.join(names)}]" if names else ""
-    return f"replay({_name(fn)}, {schedule!r}{watched})"
+    write: Callable[[str, str], str] | None = getattr(fn, "write_replay", None)
+    if write is not None:
+        return write(schedule, watched)
+    return f"replay({name_of(fn)}, {schedule!r}{watched})"
 
 
-def _name(item: object) -> str:
+def name_of(item: object) -> str:
+    """Name something as its source does, as far as can be known."""
     if isinstance(item, ModuleType):
         return item.__name__
     if isinstance(item, (FunctionType, MethodType, type)):

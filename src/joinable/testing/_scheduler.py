@@ -195,7 +195,7 @@ class Scheduler:
             self.now = min(deadlines)
             return True
         if any(not s.daemon for s in self.alive):
-            self.fail(DeadlockError(self._blocked()))
+            self.fail(DeadlockError(self.blocked()))
         return False
 
     def hand_over(self, target: Strand) -> None:
@@ -327,7 +327,8 @@ class Scheduler:
     def _line_of(self, strand: Strand) -> Line:
         return user_line(sys._current_frames().get(strand.ident))
 
-    def _blocked(self) -> list[str]:
+    def blocked(self) -> list[str]:
+        """Tell what each blocked strand waits for, and where."""
         frames = sys._current_frames()
         return [
             f"{s.name} waits for {s.wait.describe()} at {user_line(frames.get(s.ident))}"

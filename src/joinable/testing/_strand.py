@@ -79,7 +79,9 @@ class Strand:
     @property
     def name(self) -> str:
         """The thread's name, or its number when it was not made by `threading`."""
-        return f"thread {self.number}" if self.thread is None else self.thread.name
+        # Not its property `name`: that is code, which may be watched, and a point in the scheduler
+        # itself would end the run twice.
+        return f"thread {self.number}" if self.thread is None else vars(self.thread)["_name"]
 
 
 def _nothing() -> None:

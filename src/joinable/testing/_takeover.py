@@ -13,6 +13,7 @@ in others a point at each use would cost more schedules than it could ever find.
 from __future__ import annotations
 
 import _thread
+import concurrent.futures._base
 import concurrent.futures.thread
 import itertools
 import sys
@@ -21,9 +22,10 @@ from contextlib import contextmanager
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from joinable import _runtime
 from joinable.testing import _clock, _locks, _real, _scheduler, _simple_queue, _threads
 from joinable.testing._errors import Unwind
-from joinable.testing._identity import Numbering, numbered
+from joinable.testing._identity import Numbering, identity, numbered
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable
@@ -32,6 +34,9 @@ if TYPE_CHECKING:
 
 _LOCK = type(_thread.allocate_lock())
 _RLOCK: type = type(_thread.RLock())
+#: On 3.14 the library's own reentrant lock is a class of its own, which takes after the C one.
+_OURS: Any = _runtime.allocate_mutex
+_RLOCKS = (_RLOCK, _OURS)
 #: Names of other packages that stay as they are: the import system and the engine run on them.
 _EXEMPT = ("_thread", "sys", "builtins", "importlib", "_frozen_importlib", "joinable.testing")
 _MISSING = object()
@@ -53,6 +58,8 @@ def _replacements() -> dict[int, object]:
     ]
     if sys.version_info >= (3, 13):  # before, threading.Lock is the function, not the type
         pairs.append((_real.lock_type, _locks.Lock))
+    if isinstance(_OURS, type) and _OURS is not _RLOCK:
+        pairs.append((_OURS, _locks.RLock))
     return {id(old): new for old, new in pairs if old is not None}
 
 
@@ -123,9 +130,9 @@ class Takeover:
     def _wrapper(self, value: object) -> object:
         """Return what takes the place of a lock or of a method bound to one, or None."""
         owner = getattr(value, "__self__", None)
-        if type(owner) in (_LOCK, _RLOCK):
+        if type(owner) in (_LOCK, *_RLOCKS):
             return getattr(self._wrapper(owner), value.__name__)  # type: ignore[attr-defined]
-        if type(value) not in (_LOCK, _RLOCK):
+        if type(value) not in (_LOCK, *_RLOCKS):
             return None
         kind: Any = _locks.Lock if type(value) is _LOCK else _locks.RLock
         return self._wrapped.setdefault(id(value), kind.around(value))
@@ -138,6 +145,8 @@ class Takeover:
         self._hook = _excepthook(threading.excepthook)
         self.bind(namespace, "excepthook", self._hook)
         self.bind(sys.__dict__, "unraisablehook", _unraisablehook(sys.unraisablehook))
+        # `wait` and `as_completed` lock the futures in the order of their addresses.
+        self.bind(concurrent.futures._base.__dict__, "id", identity)
 
     def fresh_run(self) -> None:
         """Make each run start from the same state: thread names, and no lock left held."""

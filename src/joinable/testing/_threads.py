@@ -213,6 +213,14 @@ class Sentinel(Lock):
         self._holder = None
         self._inner.release()
 
+    @override
+    def locked(self) -> bool:
+        """Tell without a point: `threading` asks all of a set of these, in the order of addresses.
+
+        A switch in between would make the run depend on that order.
+        """
+        return self._inner.locked()
+
 
 def set_sentinel() -> Any:
     """Give the calling thread the lock that is released at its end (3.11 and 3.12)."""

@@ -1,0 +1,281 @@
+"""`run_all` under every schedule: everything once, nothing after a failure, no thread left.
+
+Each model is a small program; the line under its name says what must hold. The faults at the end
+show that the models can fail.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+
+from joinable import _batch, _runtime, run_all
+from joinable._batch import Batch
+from joinable.testing import ScheduleError, explore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+WATCH = [_batch]
+
+
+def together(*calls: Callable[[], object]) -> None:
+    threads = [threading.Thread(target=call) for call in calls]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def alone() -> bool:
+    """Tell whether no thread of a `run_all` is left."""
+    return not any(thread.name.startswith("run_all") for thread in threading.enumerate())
+
+
+def all_run(max_workers: int | None) -> None:
+    """Results are in order, every call is made once, and no thread is left."""
+    made: list[int] = []
+
+    def call(number: int) -> int:
+        made.append(number)
+        return number * number
+
+    calls = [functools.partial(call, number) for number in range(3)]
+    assert run_all(calls, max_workers=max_workers) == [0, 1, 4]
+    assert sorted(made) == [0, 1, 2]
+    assert alone()
+
+
+def all_run_in_one_thread() -> None:
+    """The same, and in order."""
+    all_run(1)
+
+
+def all_run_in_two_threads() -> None:
+    """The same."""
+    all_run(2)
+
+
+def all_run_at_once() -> None:
+    """The same."""
+    all_run(None)
+
+
+def one_fails(failing: int, max_workers: int | None) -> None:
+    """Once a failure is recorded, each other thread makes at most the call that it had taken.
+
+    No call is made twice, none after the end, and the failure is raised when no thread is left.
+    """
+    made: list[object] = []
+    recorded: list[int] = []
+    lanes: list[threading.Thread] = []
+    real = Batch._failed
+
+    def call(number: int) -> None:
+        made.append(number)
+        if recorded:
+            lanes.append(threading.current_thread())
+        if number == failing:
+            raise ValueError(number)
+
+    def failed(self: Batch, index: int, error: BaseException) -> None:
+        real(self, index, error)
+        recorded.append(index)
+
+    Batch._failed = failed  # type: ignore[method-assign]
+    try:
+        with pytest.raises(ValueError, match=str(failing)):
+            run_all([functools.partial(call, n) for n in range(4)], max_workers=max_workers)
+    finally:
+        Batch._failed = real  # type: ignore[method-assign]
+    assert alone()
+    assert len({*made}) == len(made)
+    assert {*range(failing + 1)} <= {*made}
+    assert len({*lanes}) == len(lanes)
+    if max_workers == 1:
+        assert made == [*range(failing + 1)]
+
+
+def the_second_fails_in_one_thread() -> None:
+    """What comes after it is not made."""
+    one_fails(1, 1)
+
+
+def the_first_fails_in_two_threads() -> None:
+    """At most what was taken already is made."""
+    one_fails(0, 2)
+
+
+def the_second_fails_of_all_at_once() -> None:
+    """The same."""
+    one_fails(1, None)
+
+
+def two_fail() -> None:
+    """The first failure is raised; a second one, if there was time for it, is in its note."""
+    raised: list[int] = []
+
+    def fail(number: int) -> None:
+        raised.append(number)
+        raise ValueError(number)
+
+    with pytest.raises(ValueError, match=r"[01]") as caught:
+        run_all([functools.partial(fail, number) for number in range(2)])
+    notes = getattr(caught.value, "__notes__", [])
+    assert len(raised) == sum("more failed" in note for note in notes) + 1
+    assert alone()
+
+
+def they_wait_for_each_other() -> None:
+    """Without `max_workers` every call has a thread, whatever the others do."""
+    barrier = threading.Barrier(3)
+    assert sorted(run_all([barrier.wait] * 3)) == [0, 1, 2]
+    assert alone()
+
+
+def one_is_inside_another() -> None:
+    """A nested `run_all` has threads of its own, so one worker on each floor is enough."""
+
+    def inner() -> list[int]:
+        return run_all([lambda: 1, lambda: 2], max_workers=1)
+
+    assert run_all([inner, inner], max_workers=1) == [[1, 2], [1, 2]]
+    assert alone()
+
+
+class NoMoreError(RuntimeError):
+    """Stands for the system's "can't start new thread"."""
+
+
+def the_system_has_one_thread_only() -> None:
+    """The error is raised, what ran is joined, nothing runs twice."""
+    made: list[int] = []
+    real = _runtime.start
+
+    def start(thread: threading.Thread) -> None:
+        if thread.name == "run_all-2":
+            raise NoMoreError
+        real(thread)
+
+    _runtime.start = start
+    try:
+        run_all([lambda: made.append(1)] * 3)
+    except NoMoreError:
+        assert len(made) <= 3
+    else:
+        assert made == [1, 1, 1]  # the first thread was quick enough to do it all
+    finally:
+        _runtime.start = real
+    assert alone()
+
+
+class Model(NamedTuple):
+    """A program that must hold, and the preemptions within which all its schedules are run."""
+
+    program: Callable[[], None]
+    bound: int = 1
+
+
+MODELS = [
+    Model(all_run_in_one_thread, bound=2),
+    Model(all_run_in_two_threads),
+    Model(all_run_at_once),
+    Model(the_second_fails_in_one_thread, bound=2),
+    Model(the_first_fails_in_two_threads),
+    Model(the_second_fails_of_all_at_once, bound=0),
+    Model(two_fail),
+    Model(they_wait_for_each_other, bound=0),
+    Model(one_is_inside_another),
+    Model(the_system_has_one_thread_only),
+]
+
+
+def name_of(model: Model) -> str:
+    return model.program.__name__
+
+
+each_model = pytest.mark.parametrize("model", MODELS, ids=name_of)
+
+
+@each_model
+@pytest.mark.parametrize("strategy", ["pct", "random"])
+def test_it_holds_with_every_bytecode_a_point(model: Model, strategy: Any) -> None:
+    explore(model.program, watch=WATCH, strategy=strategy, runs=40)
+
+
+@each_model
+def test_it_holds_under_every_schedule_within_the_bound(model: Model) -> None:
+    report = explore(model.program, strategy="dfs", preemptions=model.bound, runs=20_000)
+    assert report.exhausted
+
+
+@pytest.mark.soak
+@each_model
+@pytest.mark.parametrize("strategy", ["pct", "random"])
+def test_it_holds_for_long(model: Model, strategy: Any) -> None:
+    explore(model.program, watch=WATCH, strategy=strategy, preemptions=3, runs=10_000, seed=1)
+
+
+@pytest.mark.soak
+@each_model
+def test_it_holds_under_every_schedule_of_one_preemption_at_a_bytecode(model: Model) -> None:
+    report = explore(model.program, watch=WATCH, strategy="dfs", preemptions=1, runs=100_000)
+    assert report.exhausted
+
+
+class Fault(NamedTuple):
+    """One changed line, the model that must notice, and within how many runs."""
+
+    owner: object
+    name: str
+    old: str
+    new: str
+    program: Callable[[], None]
+    runs: int
+
+
+FAULTS = {
+    "a call is taken by looking and then dropping": Fault(
+        Batch,
+        "_lane",
+        "index = pop()",
+        "index = self.todo[-1]; pop()",
+        all_run_in_two_threads,
+        400,
+    ),
+    "a failure leaves what is to do": Fault(
+        Batch,
+        "_failed",
+        "    self.todo.clear()\n",
+        "    pass\n",
+        the_first_fails_in_two_threads,
+        400,
+    ),
+    "a lane whose call was taken by another one fails": Fault(
+        Batch, "_lane", "except IndexError:", "except KeyError:", all_run_in_two_threads, 400
+    ),
+    "the last lane is not joined": Fault(
+        Batch, "_join_lanes", "in self.lanes:", "in self.lanes[:-1]:", all_run_in_two_threads, 400
+    ),
+    "one lane less than the calls": Fault(
+        Batch,
+        "_start_lanes",
+        "len(self.lanes) < limit",
+        "len(self.lanes) < max(1, limit - 1)",
+        they_wait_for_each_other,
+        400,
+    ),
+    "the lanes that are left are not joined after a failed start": Fault(
+        Batch, "_leave", "self._join_lanes()", "pass", the_system_has_one_thread_only, 400
+    ),
+}
+
+
+@pytest.mark.parametrize("case", FAULTS.values(), ids=list(FAULTS))
+def test_a_fault_is_found(case: Fault, fault: Callable[[Any, str, str, str], None]) -> None:
+    fault(case.owner, case.name, case.old, case.new)
+    with pytest.raises(ScheduleError):
+        explore(case.program, watch=WATCH, strategy="random", runs=case.runs)
