@@ -5,13 +5,16 @@ from __future__ import annotations
 import gc
 import sys
 import threading
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
 from joinable import Task, Thread, spawn
 from joinable import _runtime as runtime
 from joinable import _unasked as unasked
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
 
 
 class BoomError(Exception):
@@ -44,6 +47,16 @@ def hook(monkeypatch: pytest.MonkeyPatch) -> Hook:
     hook = Hook()
     monkeypatch.setattr(threading, "excepthook", hook)
     return hook
+
+
+@pytest.fixture
+def watch(hook: Hook) -> Generator[unasked._Watch]:
+    """Start from nothing, and end the reporting thread of the test before going back."""
+    del hook  # it must be there before, and still be there when the rest is reported
+    finish, restore = unasked.renew()
+    yield unasked._watch
+    finish()
+    restore()
 
 
 def settle() -> None:
@@ -225,22 +238,20 @@ def test_a_failing_hook_is_told_of_and_does_not_cost_the_other_reports(
 
 
 def test_where_no_reporting_thread_can_be_had_the_failing_thread_reports(
-    hook: Hook, monkeypatch: pytest.MonkeyPatch
+    hook: Hook, watch: unasked._Watch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def no_more(*_: object) -> NoReturn:
         raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr(unasked, "_watch", unasked._Watch())
     monkeypatch.setattr(runtime, "start_service", no_more)
+    assert watch.service is None
     forgotten(Patient, "lonely")
     assert hook.threads == ["lonely"]
 
 
 def test_the_reporting_thread_ends_when_nothing_is_watched(
-    hook: Hook, monkeypatch: pytest.MonkeyPatch
+    hook: Hook, watch: unasked._Watch
 ) -> None:
-    watch = unasked._Watch()
-    monkeypatch.setattr(unasked, "_watch", watch)
     forgotten(Quick)
     hook.wait()
     service = watch.service
@@ -253,9 +264,8 @@ def test_the_reporting_thread_ends_when_nothing_is_watched(
 
 @pytest.mark.parametrize("after", [float("inf"), 1e12], ids=repr)
 def test_a_time_too_long_to_count_does_not_end_the_reports(
-    after: float, hook: Hook, monkeypatch: pytest.MonkeyPatch
+    after: float, hook: Hook, watch: unasked._Watch
 ) -> None:
-    monkeypatch.setattr(unasked, "_watch", unasked._Watch())
 
     class Endless(Thread[object]):
         report_after = after
@@ -264,14 +274,13 @@ def test_a_time_too_long_to_count_does_not_end_the_reports(
     kept = started(Quick)
     hook.wait()
     assert [report.thread for report in hook.reports] == [kept]
+    assert watch.service is not None
     endless.exception()
 
 
 def test_a_finalizer_that_forgets_ours_does_not_keep_the_reporting_thread(
-    hook: Hook, monkeypatch: pytest.MonkeyPatch
+    hook: Hook, watch: unasked._Watch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    watch = unasked._Watch()
-    monkeypatch.setattr(unasked, "_watch", watch)
     monkeypatch.setattr(unasked, "_LAST_WORDS", 0.01)
 
     class Forgetful(Thread[object]):
@@ -291,11 +300,7 @@ def test_a_finalizer_that_forgets_ours_does_not_keep_the_reporting_thread(
     assert not watch.dead
 
 
-def test_a_reporting_thread_that_died_is_replaced(
-    hook: Hook, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    watch = unasked._Watch()
-    monkeypatch.setattr(unasked, "_watch", watch)
+def test_a_reporting_thread_that_died_is_replaced(hook: Hook, watch: unasked._Watch) -> None:
     dead = threading.Thread()
     dead.start()
     dead.join()

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from joinable._combine import run_all
 from joinable._errors import CancelledError, DeadlineExceeded, InvalidStateError
+from joinable._spawn import spawn, threaded
 from joinable._task import Task
-from joinable._thread import Thread, spawn, threaded
+from joinable._thread import Thread
 
 __all__ = [
     "CancelledError",

@@ -1,4 +1,4 @@
-"""`Thread`: an OS thread of its own and the outcome of what ran in it; `spawn`, `threaded`.
+"""`Thread`: an OS thread of its own and the outcome of what ran in it.
 
 What it promises:
 
@@ -23,7 +23,6 @@ does nothing. So either the call runs, or everybody who waits for it learns that
 from __future__ import annotations
 
 import contextvars
-import functools
 import os
 import sys
 import threading
@@ -44,9 +43,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from joinable._typing import P, T
+    from joinable._typing import T
 
-__all__ = ["Thread", "spawn", "threaded"]
+__all__ = ["Thread"]
 
 
 class _Launch:
@@ -350,55 +349,6 @@ class Thread(Task["T"], _Standard):
         standard = _Standard.__repr__(self)
         head = f"<{type(self).__name__}({self._name}, "
         return f"{head}{self._outcome()}, {standard.removeprefix(head)}"
-
-
-def spawn(fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Thread[T]:
-    """Start `fn(*args, **kwargs)` in a thread of its own and return the thread.
-
-    The same as making a `Thread` with `target`, `args` and `kwargs`, and starting it; type checkers
-    hold the arguments against the function's.
-
-    Example:
-        >>> from joinable import spawn
-        >>> threads = [spawn(divmod, number, 7) for number in (20, 30)]
-        >>> [thread.result() for thread in threads]
-        [(2, 6), (4, 2)]
-
-    Raises:
-        TypeError: `fn` cannot be called, or is a coroutine function.
-        RuntimeError: The system can start no more threads.
-    """
-    check_callable(fn, "fn")
-    thread = Thread(target=fn, args=args, kwargs=kwargs)
-    thread.start()
-    return thread
-
-
-def threaded(fn: Callable[P, T], /) -> Callable[P, Thread[T]]:
-    """Make a function whose every call runs in a thread of its own.
-
-    Calling the decorated function returns the started `Thread` at once; the same as `spawn(fn,
-    ...)`.
-
-    Example:
-        >>> from joinable import threaded
-        >>> @threaded
-        ... def shout(text: str) -> str:
-        ...     return text.upper()
-        >>> thread = shout("hello")
-        >>> thread.result()
-        'HELLO'
-
-    Raises:
-        TypeError: `fn` cannot be called, or is a coroutine function.
-    """
-    check_callable(fn, "fn")
-
-    @functools.wraps(fn)
-    def start(*args: P.args, **kwargs: P.kwargs) -> Thread[T]:
-        return spawn(fn, *args, **kwargs)
-
-    return start
 
 
 def _check_call(target: object, args: object, kwargs: object, context: object) -> None:

@@ -36,6 +36,8 @@ __all__ = ["FakeClock"]
 
 _REAL_TIME = time.monotonic  # to see whether somebody else has taken over the runtime
 _PLAIN_LOCK = type(_runtime.allocate_lock())
+#: Seconds between two looks at a reporting thread that was there before the clock.
+_GLANCE = 0.001
 _REPLACED = ("monotonic", "allocate_lock", "acquire", "start", "start_service", "join", "receive")
 
 
@@ -193,6 +195,12 @@ class FakeClock:
         # With the message before it, it cannot end without coming to our `receive`. If another one
         # has the message, or none, this one was about to end and will not come.
         if _unasked.look_again() is not service:
+            self._books.end(life)
+            return
+        # It may have had its last message already, and end without coming to us.
+        while not life.visits and service.is_alive():
+            service.join(_GLANCE)
+        if not life.visits:
             self._books.end(life)
 
     def __exit__(
