@@ -41,7 +41,7 @@ class DeadlockError(RuntimeError):
     """No thread can ever go on; names each blocked thread and the line where it waits."""
 
     def __init__(self, blocked: Sequence[str]) -> None:
-        self.blocked = tuple(blocked)
+        self.blocked: tuple[str, ...] = tuple(blocked)
         lines = "".join(f"\n  {line}" for line in blocked)
         super().__init__(f"deadlock: no thread can go on{lines}")
 

@@ -53,7 +53,9 @@ class LeakError(AssertionError):
 
     def __init__(self, threads: Iterable[str], tasks: Iterable[str], errors: Iterable[str]) -> None:
         """Build the message from the facts."""
-        self.threads, self.tasks, self.errors = tuple(threads), tuple(tasks), tuple(errors)
+        self.threads: tuple[str, ...] = tuple(threads)
+        self.tasks: tuple[str, ...] = tuple(tasks)
+        self.errors: tuple[str, ...] = tuple(errors)
         lines = [
             *(f"thread {fact}" for fact in self.threads),
             *(f"unfinished task {fact}" for fact in self.tasks),
