@@ -62,7 +62,9 @@ def tests(session: nox.Session) -> None:
     if session.python != COVERED or session.posargs:
         session.run("python", "-m", "pytest", *session.posargs)
         return
-    data = {"COVERAGE_FILE": str(Path(session.create_tmp()) / "coverage")}
+    # Not `create_tmp`: that makes the tests' own temporary folders lie inside the project, whose
+    # settings the runs of pytest in those tests would then take for theirs.
+    data = {"COVERAGE_FILE": str(session.cache_dir / "coverage")}
     session.run("coverage", "erase", env=data)
     session.run("coverage", "run", "-m", "pytest", env=data)
     session.run("coverage", "combine", "--quiet", env=data)
