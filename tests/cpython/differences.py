@@ -1,7 +1,7 @@
 """Every case of CPython's own tests that `joinable` fails on purpose, and why.
 
 The list is exact: `run.py` fails when a case that is listed passes or does not exist, and when one
-that is not listed fails.
+that is not listed fails. Only a case that sleeps and hopes may pass, where the machine is slow.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ class Difference(NamedTuple):
 
     reason: str
     on: frozenset[str] = _EVERYWHERE
+    may_pass: bool = False
+    """The case sleeps to let another thread come first; one that comes late makes it pass."""
 
 
 _FUTURE = "test_concurrent_futures.test_future.FutureTests."
@@ -47,12 +49,14 @@ DIFFERENCES = {
     _FUTURE + "test_exception_with_success": Difference(
         "The case completes a future by writing its private state and notifying its Condition. "
         "Who waits for a Task does not wait on a Condition, which it mostly never has, but on a "
-        "lock of their own; set_result(), set_exception() and cancel() wake them."
+        "lock of their own; set_result(), set_exception() and cancel() wake them. The case gives "
+        "the waiting thread 0.1 s to wait: where it takes longer it finds the task done.",
+        may_pass=True,
     ),
 }
 """A difference a case. The name of a case is without the leading `test.`."""
 
 
-def on(interpreter: str) -> dict[str, str]:
-    """Return the reasons of the differences of one interpreter ("3.13", "3.14t"), by case."""
-    return {name: found.reason for name, found in DIFFERENCES.items() if interpreter in found.on}
+def on(interpreter: str) -> dict[str, Difference]:
+    """Return the differences of one interpreter ("3.13", "3.14t"), by case."""
+    return {name: found for name, found in DIFFERENCES.items() if interpreter in found.on}

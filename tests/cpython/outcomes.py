@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from types import TracebackType
 
+    from differences import Difference
+
     ExcInfo = tuple[type[BaseException], BaseException, TracebackType] | tuple[None, None, None]
 
 _IN_VAIN = 2.0  # seconds that a listed case gets for a wait that never ends; usually it is 30
@@ -31,7 +33,7 @@ class Support(Protocol):
 class Outcomes(unittest.TestResult):
     """Collect outcomes; a thread or a process that is left behind is a failure."""
 
-    def __init__(self, support: Support, listed: Mapping[str, str]) -> None:
+    def __init__(self, support: Support, listed: Mapping[str, Difference]) -> None:
         """Take the interpreter's `test.support`, and the reason of each difference by its name."""
         super().__init__()
         self.buffer = True  # what a case prints is shown if it fails
@@ -120,12 +122,13 @@ def _of(module: str, names: Iterable[str]) -> list[str]:
     return [name for name in names if name.startswith(f"{module}." if module else "")]
 
 
-def judge(outcomes: Outcomes, listed: Mapping[str, str], known: frozenset[str]) -> Verdict:
+def judge(outcomes: Outcomes, listed: Mapping[str, Difference], known: frozenset[str]) -> Verdict:
     """Hold what came of the cases against the list; `known` are all that could have been listed."""
     failed = {name: text for name, text in outcomes.failed.items() if name not in listed}
     passed = outcomes.passed - outcomes.failed.keys()
     for name in passed & listed.keys():
-        failed[name] = f"It passes, and is listed as a difference:\n{listed[name]}"
+        if not listed[name].may_pass:
+            failed[name] = f"It passes, and is listed as a difference:\n{listed[name].reason}"
     for name in listed.keys() - known:
         failed[name] = "It is listed as a difference, and there is no such case."
     return Verdict(

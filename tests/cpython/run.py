@@ -86,7 +86,7 @@ def _check_stand_ins() -> None:
         sys.exit(f"run.py: the stand-ins do not reach a new process: {found.stdout.decode()}")
 
 
-def _run(wanted: list[str], listed: dict[str, str]) -> Verdict:
+def _run(wanted: list[str], listed: dict[str, differences.Difference]) -> Verdict:
     faulthandler.dump_traceback_later(_HANG, exit=True)
     support = _support()
     outcomes = Outcomes(support, listed)
@@ -104,11 +104,13 @@ def _run(wanted: list[str], listed: dict[str, str]) -> Verdict:
     return judge(outcomes, _within(listed, found, wanted), known)
 
 
-def _within(listed: dict[str, str], found: set[str], wanted: list[str]) -> dict[str, str]:
+def _within(
+    listed: dict[str, differences.Difference], found: set[str], wanted: list[str]
+) -> dict[str, differences.Difference]:
     """Return what is listed of the modules that are here, and of the cases that were asked for."""
     return {
-        name: reason
-        for name, reason in listed.items()
+        name: difference
+        for name, difference in listed.items()
         if name.rsplit(".", 2)[0] in found and cases.is_wanted(name, wanted)
     }
 
@@ -127,11 +129,11 @@ def _support() -> Support:
     return support
 
 
-def _print(verdict: Verdict, listed: dict[str, str]) -> None:
+def _print(verdict: Verdict, listed: dict[str, differences.Difference]) -> None:
     for name in sorted(verdict.skipped):
         print(f"skipped: {name}\n    {verdict.skipped[name]}")
     for name in sorted(verdict.different):
-        print(f"different: {name}\n    {listed[name]}")
+        print(f"different: {name}\n    {listed[name].reason}")
     for name in sorted(verdict.failed):
         print(f"FAILED: {name}\n{verdict.failed[name]}")
     for module in cases.MODULES:
