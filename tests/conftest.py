@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import faulthandler
+import signal
 import sys
 import sysconfig
 import threading
@@ -38,8 +39,11 @@ def pytest_report_header() -> str:
 
 
 def pytest_sessionstart() -> None:
-    """Check the GIL before the first test is imported."""
+    """Check the GIL before the first test is imported, and see that Ctrl-C can be tested."""
     refuse_gil("before")
+    # What a shell starts in the background ignores Ctrl-C, and so would every process we start.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_sessionfinish() -> None:
