@@ -5,19 +5,33 @@ Everyday names are here; nothing is started, patched or registered by importing 
 
 from __future__ import annotations
 
+from joinable._chain import checkpoint, remaining
 from joinable._combine import run_all
-from joinable._errors import CancelledError, DeadlineExceeded, InvalidStateError
+from joinable._errors import Cancelled, CancelledError, DeadlineExceeded, InvalidStateError
+from joinable._limits import fail_after, move_on_after, shield
+from joinable._park import sleep
+from joinable._scope import CancelScope, current_scope
 from joinable._spawn import spawn, threaded
 from joinable._task import Task
-from joinable._thread import Thread
+from joinable._thread import Thread, abandoned_threads
 
 __all__ = [
+    "CancelScope",
+    "Cancelled",
     "CancelledError",
     "DeadlineExceeded",
     "InvalidStateError",
     "Task",
     "Thread",
+    "abandoned_threads",
+    "checkpoint",
+    "current_scope",
+    "fail_after",
+    "move_on_after",
+    "remaining",
     "run_all",
+    "shield",
+    "sleep",
     "spawn",
     "threaded",
 ]

@@ -16,8 +16,11 @@ from __future__ import annotations
 import contextvars
 import threading
 
-from joinable import _frames, _runtime, _unasked
+from joinable import _chain, _frames, _runtime, _unasked
 from joinable._check import short
+from joinable._errors import Cancelled, CancelledError
+from joinable._limits import shield
+from joinable._scope import CancelScope
 from joinable._thread import Thread
 
 TYPE_CHECKING = False
@@ -50,12 +53,22 @@ class Batch:
         self.failures: list[tuple[int, BaseException]] = []
         self.lanes: list[Thread[None]] = []
         self.running: dict[threading.Thread, int] = {}  # what each lane took last
-        self.context = contextvars.copy_context()  # never entered; every call has a copy of it
+        self.scope = CancelScope()  # the calls' own; who joins them is outside
+        self.cut = False  # a call was stopped by it
+        self.context: contextvars.Context | None = None  # never entered; a call has a copy of it
         self.place = _frames.caller()
         self.left = False  # a second Ctrl-C: nobody will look at `failures` any more
 
     def run(self, max_workers: int | None) -> None:
         """Run everything, and join it whatever happens."""
+        _chain.checkpoint()
+        with self.scope:
+            self.context = contextvars.copy_context()
+            # The calls hear of a cancellation around us; who joins them waits for their end.
+            with shield(None):
+                self._run(max_workers)
+
+    def _run(self, max_workers: int | None) -> None:
         try:
             # Loops in functions of their own: on 3.13 a Ctrl-C inside `while condition:` can skip
             # the `except` of its own frame (cpython#130279).
@@ -94,8 +107,9 @@ class Batch:
                     raise error
 
     def _leave(self, error: BaseException) -> None:
-        """Start nothing more, and join what runs."""
+        """Start nothing more, ask what runs to stop, and join it."""
         self.todo.clear()
+        self.scope.cancel(error)
         for lane in self.lanes:
             lane.cancel()  # one that was made but not started would be waited for in vain
         self._join_lanes()
@@ -112,7 +126,7 @@ class Batch:
     def first_failure(self) -> BaseException | None:
         """Return what is to be raised, with the later failures in a note; None after a success."""
         if not self.failures:
-            return None
+            return CancelledError("the scope of this run_all was cancelled") if self.cut else None
         error = self.failures[0][1]
         _note_failures(error, self.failures[1:])
         # Its traceback leads to this object: do not close the circle, and keep nothing else alive.
@@ -137,20 +151,26 @@ class Batch:
     def _call(self, index: int) -> object:
         call = self.calls[index]
         self.calls[index] = _taken  # nothing of a finished call is kept
-        return self.context.copy().run(call)
+        return self.context.copy().run(call)  # type: ignore[union-attr]  # made before the lanes
 
     def _failed(self, index: int, error: BaseException) -> None:
+        if isinstance(error, Cancelled) and error._scope is self.scope:
+            self.cut = True
+            return
         _frames.cut(error)
         key, place = short(self.keys[index]), _frames.show(self.place)
         _frames.note(error, f"in call {key} of the run_all at {place}")
         if self.left:
             self._report_late(error)
             return
-        if self.return_exceptions and not isinstance(error, (KeyboardInterrupt, SystemExit)):
+        if self.return_exceptions and not isinstance(
+            error, (KeyboardInterrupt, SystemExit, Cancelled)
+        ):
             self.results[index] = error
             return
         self.failures.append((index, error))
         self.todo.clear()
+        self.scope.cancel(error)
 
     def _report_late(self, error: BaseException) -> None:
         thread = threading.current_thread()

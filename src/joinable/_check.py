@@ -34,6 +34,14 @@ def check_workers(value: object) -> None:
         raise ValueError(f"max_workers must be at least 1, not {value}; leave it out for no bound")
 
 
+def check_count(value: object, where: str, least: int | None = 0) -> None:
+    """Raise unless `value` is a whole number, of at least `least`."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{where} must be a whole number, not {_kind(value)} ({short(value)})")
+    if least is not None and value < least:
+        raise ValueError(f"{where} must be at least {least}, not {value}")
+
+
 def check_seconds(value: object, where: str) -> None:
     """Raise unless `value` is None or a number of seconds; negative ones mean "do not wait"."""
     if value is None:
@@ -44,6 +52,15 @@ def check_seconds(value: object, where: str) -> None:
         )
     if value != value:  # noqa: PLR0124  the one value that differs from itself is NaN
         raise ValueError(f"{where} must be a number of seconds, not NaN")
+
+
+def check_span(value: object, where: str, hint: str = "") -> None:
+    """Raise unless `value` is a number of seconds of at least 0; infinity is one."""
+    if value is None:
+        raise TypeError(f"{where} must be a number of seconds, not None{hint}")
+    check_seconds(value, where)
+    if value < 0:  # type: ignore[operator]  # a number: see above
+        raise ValueError(f"{where} must be at least 0, not {value}")
 
 
 def _kind(value: object) -> str:

@@ -14,7 +14,46 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["CancelledError", "DeadlineExceeded", "InvalidStateError"]
+__all__ = ["Cancelled", "CancelledError", "DeadlineExceeded", "InvalidStateError"]
+
+
+class Cancelled(BaseException):
+    """Unwind the code in a cancelled scope, up to the `with` of the scope that asked for it.
+
+    The library's own waits and `checkpoint()` raise it, and nothing else. It is no `Exception`, so
+    `except Exception` lets it pass. Let it pass yourself: clean up in `finally`, or catch it and
+    raise it again. Whoever swallows it meets it again at the next wait.
+
+    Example:
+        >>> from joinable import CancelScope, Cancelled, sleep
+        >>> with CancelScope() as scope:
+        ...     scope.cancel("the window was closed")
+        ...     try:
+        ...         sleep(60)
+        ...     except Cancelled as cancelled:
+        ...         print(cancelled.reason)
+        ...         raise
+        the window was closed
+    """
+
+    reason: str | BaseException | None
+    """What `cancel()` was given, or that a deadline has passed."""
+
+    _scope: object = None  # the one that swallows it
+    _late = False  # a deadline, not `cancel()`, asked for it
+
+    def __init__(self, reason: str | BaseException | None = None) -> None:
+        """Build the message from the reason."""
+        self.reason = reason
+        message = reason if isinstance(reason, str) else "cancelled"
+        if isinstance(reason, BaseException):
+            message = f"cancelled because of {type(reason).__name__}: {reason}"
+        super().__init__(message)
+
+    @override
+    def __reduce__(self) -> tuple[object, ...]:
+        """Let it be pickled, without the scope, which belongs to this process."""
+        return type(self), (self.reason,)
 
 
 class DeadlineExceeded(TimeoutError):  # noqa: N818  trio's and grpc's name: it says what happened
@@ -39,22 +78,38 @@ class DeadlineExceeded(TimeoutError):  # noqa: N818  trio's and grpc's name: it 
     """
 
     unfinished: tuple[str, ...]
-    """The calls that were still running, each with the line it was at."""
+    """The calls that were still running, each with the line it was at; often there is none left."""
 
-    def __init__(self, seconds: float, unfinished: Sequence[tuple[str, str | None]]) -> None:
-        """Build the message from the time limit and, a call, its name and its current line."""
-        self._facts = (seconds, (*unfinished,))
+    def __init__(
+        self,
+        seconds: float,
+        unfinished: Sequence[tuple[str, str | None]],
+        stopped: tuple[str, str | None] | None = None,
+    ) -> None:
+        """Build the message from the time limit and, a call, its name and its current line.
+
+        Where nothing is left running, `stopped` says what was stopped, and at which line.
+        """
+        self._facts = (seconds, (*unfinished,), stopped)
         self.unfinished = tuple(_stuck(name, line) for name, line in unfinished)
-        count = len(unfinished)
-        whom = repr(unfinished[0][0]) if count == 1 else f"{count} calls"
-        places = "; ".join(f"at {line}" if line else "not running yet" for _, line in unfinished)
-        verb = "it is" if count == 1 else "they are"
-        super().__init__(f"{whom} did not end within {seconds:g} s: {verb} {places}")
+        whom, where = _running(unfinished) if unfinished or stopped is None else _stopped(*stopped)
+        super().__init__(f"{whom} did not end within {seconds:g} s: {where}")
 
     @override
     def __reduce__(self) -> tuple[object, ...]:
         """Let it be pickled: a process pool sends errors that way."""
         return type(self), self._facts, vars(self)
+
+
+def _running(unfinished: Sequence[tuple[str, str | None]]) -> tuple[str, str]:
+    count = len(unfinished)
+    whom = repr(unfinished[0][0]) if count == 1 else f"{count} calls"
+    places = "; ".join(f"at {line}" if line else "not running yet" for _, line in unfinished)
+    return whom, f"{'it is' if count == 1 else 'they are'} {places}"
+
+
+def _stopped(whom: str, line: str | None) -> tuple[str, str]:
+    return whom, f"it was stopped at {line}" if line else "it ended too late"
 
 
 def _stuck(name: str, line: str | None) -> str:

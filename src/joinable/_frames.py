@@ -26,6 +26,8 @@ def _folder(code: CodeType) -> str:
 # Read off code objects, not off `__file__`: frames carry the same name, also in a zip file.
 _OURS = _folder(_folder.__code__)
 _STANDARD = _folder(contextlib.suppress.__enter__.__code__)
+_CONTEXTLIB = contextlib.suppress.__enter__.__code__.co_filename
+_GENERATOR_FLAGS = 0x20 | 0x200  # CO_GENERATOR, CO_ASYNC_GENERATOR
 _INSTALLED = os.path.join(_STANDARD, "site-packages", "")
 
 
@@ -84,6 +86,45 @@ def current_line(ident: int | None) -> str | None:
     if outer is None or outer is frame:
         return inner
     return f"{inner}, called from {_describe(outer)}"
+
+
+def raised_at(error: BaseException) -> str | None:
+    """Tell which of the user's lines the exception came from, or else which line."""
+    found, users, traceback = None, False, _traceback_of(error)
+    while traceback is not None:
+        code = traceback.tb_frame.f_code
+        theirs = _is_users(code.co_filename)
+        if theirs or not users:
+            found = f"{code.co_filename}:{traceback.tb_lineno} in {code.co_name}"
+            users = theirs
+        traceback = traceback.tb_next
+    return found
+
+
+def entering() -> FrameType | None:
+    """Return the calling frame that is not the library's own: for the moment, not to be kept."""
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    while frame is not None and frame.f_code.co_filename.startswith(_OURS):
+        frame = frame.f_back
+    return frame
+
+
+def leaky_generator(frame: FrameType | None) -> FrameType | None:
+    """Return the frame if it is a generator's, but one that `contextlib` has made a `with` of."""
+    if frame is None or not frame.f_code.co_flags & _GENERATOR_FLAGS:
+        return None
+    back = frame.f_back
+    if back is not None and back.f_code.co_filename == _CONTEXTLIB:
+        return None
+    return frame
+
+
+def on_stack(wanted: FrameType) -> bool:
+    """Tell whether the frame is one of those that the calling thread runs now."""
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    while frame is not None and frame is not wanted:
+        frame = frame.f_back
+    return frame is not None
 
 
 def note(error: BaseException, text: str) -> None:

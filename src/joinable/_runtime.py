@@ -59,6 +59,9 @@ daemons_allowed: Callable[[], bool] = getattr(_thread, "daemon_threads_allowed",
 make_channel = queue.SimpleQueue
 """Make a queue whose `put` may be called from a finalizer."""
 
+MOMENT = 1e-9
+"""The clock counts nanoseconds. What is nearer than that is now: sums of floats are not exact."""
+
 _SLICE = 0.05
 _Thread = threading.Thread  # once: a program may put another class in its place
 _SLICED = os.name == "nt" and sys.version_info < (3, 14)

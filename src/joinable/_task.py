@@ -44,9 +44,9 @@ from concurrent.futures._base import (
     RUNNING,
 )
 
-from joinable import _events, _frames, _runtime, _unasked
+from joinable import _events, _frames, _park, _runtime, _unasked
 from joinable._check import check_seconds, short
-from joinable._errors import CancelledError, DeadlineExceeded, InvalidStateError
+from joinable._errors import Cancelled, CancelledError, DeadlineExceeded, InvalidStateError
 from joinable._loops import as_runtime_error, await_future, in_event_loop
 from joinable._typing import override
 
@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
     from types import TracebackType
 
+    from joinable._scope import CancelScope
     from joinable._typing import Lock, T
 
 # The logger that a Future's failing callbacks have always gone to.
@@ -94,6 +95,7 @@ class Task(Future["T"]):
     _traceback: TracebackType | None = None
     _made_condition: threading.Condition | None = None
     _runner: int | None = None
+    _scope: CancelScope | None = None
     _watch_key: int | None = None
     _asked: bool = False
     _reported: bool = False
@@ -154,7 +156,10 @@ class Task(Future["T"]):
         Args:
             timeout: Wait so many seconds at most. None: as long as it takes. 0 or less: not at all.
 
+        The call goes on when the time is up, and may be asked again; `cancel()` asks it to stop.
+
         Raises:
+            Cancelled: A scope in force asks the *caller* to stop; never once the task is done.
             CancelledError: The task was cancelled.
             DeadlineExceeded: The call did not end in time; a `TimeoutError` that tells where it is.
             RuntimeError: The task would wait for itself, or it has not been started.
@@ -184,6 +189,7 @@ class Task(Future["T"]):
             timeout: As for `result`.
 
         Raises:
+            Cancelled: A scope in force asks the *caller* to stop; never once the task is done.
             CancelledError: The task was cancelled.
             DeadlineExceeded: The call did not end in time.
             RuntimeError: The task would wait for itself, or it has not been started.
@@ -219,12 +225,23 @@ class Task(Future["T"]):
 
     @override
     def cancel(self) -> bool:
-        """Cancel the call if it has not started: it will never run.
+        """Cancel the call: it never runs if it has not started, and is asked to stop if it runs.
+
+        A call that was asked stops at its next wait in the library, or `checkpoint()`; one that
+        waits there wakes at once. `cancelled()` is true when it has stopped for that reason. A call
+        that ends in another way all the same keeps its result or its error.
 
         Returns:
-            True when the task is cancelled, now or earlier; False when it runs or has ended.
+            True when the task is cancelled, now or earlier, or was asked to stop; False when it has
+            ended, or runs and cannot be asked: only what the library runs can.
         """
-        return self._finish(CANCELLED_AND_NOTIFIED, allowed=_NOT_BEGUN) or self.cancelled()
+        if self._finish(CANCELLED_AND_NOTIFIED, allowed=_NOT_BEGUN):
+            return True
+        scope = self._scope
+        if scope is None or self._state != RUNNING:
+            return self.cancelled()
+        scope.cancel(f"{self._name!r} was cancelled")
+        return True
 
     @override
     def set_running_or_notify_cancel(self) -> bool:
@@ -303,9 +320,8 @@ class Task(Future["T"]):
     def _wake(self) -> None:
         """Release every latch; only the thread that changed the state is here, and may be twice."""
         while self._latches:
-            latch = self._latches[-1]
-            if latch.locked():  # else it was released already, before an interrupt
-                latch.release()
+            # No matter if it was released already: by a canceller, or before an interrupt.
+            _park.release(self._latches[-1])
             self._latches.pop()
 
     def _call_back(self) -> None:
@@ -360,8 +376,7 @@ class Task(Future["T"]):
                 )
 
     def _wait_once(self, left: float | None) -> bool:
-        latch = _runtime.allocate_lock()
-        latch.acquire()
+        latch = _park.latch()
         try:
             with self._mutex:
                 if self._state in _DONE:
@@ -370,7 +385,11 @@ class Task(Future["T"]):
                 self._latches.append(latch)
             if _events.observers:
                 _events.emit(_events.Kind.WAITING, self)
-            woken = _runtime.acquire(latch, left)
+            woken = _park.park(latch, left)
+        except Cancelled:
+            if self._leave(latch):
+                raise
+            woken = True  # cancelled at the moment of the end: there is nothing to wait for
         except BaseException:
             self._leave(latch)
             raise

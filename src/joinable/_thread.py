@@ -28,8 +28,10 @@ import sys
 import threading
 from concurrent.futures._base import CANCELLED_AND_NOTIFIED, FINISHED, PENDING, RUNNING
 
-from joinable import _events, _frames, _runtime, _unasked
-from joinable._check import check_callable, short
+from joinable import _chain, _events, _frames, _park, _runtime, _timer, _unasked
+from joinable._check import check_callable, check_seconds, check_span, short
+from joinable._errors import Cancelled, DeadlineExceeded
+from joinable._scope import CancelScope, run_in
 from joinable._task import Task
 from joinable._typing import override
 
@@ -43,22 +45,31 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from joinable._typing import T
+    from joinable._chain import Link
+    from joinable._typing import Lock, T
 
-__all__ = ["Thread"]
+__all__ = ["Thread", "abandoned_threads"]
+
+# Seconds that a call which has used up its time gets to clean up, before its task is completed.
+_LAST_MOMENT = 1.0
+
+_abandoned: set[Thread[object]] = set()
+"""What was given up and still runs. Adding, discarding and copying are atomic on every build."""
 
 
 class _Launch:
     """One attempt to start a thread: by whom, and what it is to run."""
 
-    __slots__ = ("body", "context", "place", "process", "revoked")
+    __slots__ = ("body", "context", "parent", "place", "process", "revoked", "timer")
 
     def __init__(self) -> None:
         self.place = _frames.caller()
         self.process = os.getpid()
         self.body: Callable[[], object] | None = None
         self.context: contextvars.Context | None = None
+        self.parent: Link | None = None
         self.revoked = False
+        self.timer: _timer.Entry | None = None
 
 
 class Thread(Task["T"], _Standard):
@@ -116,6 +127,7 @@ class Thread(Task["T"], _Standard):
         *,
         daemon: bool | None = None,
         context: contextvars.Context | None = None,
+        timeout: float | None = None,
     ) -> None:
         """Make a thread that has not started.
 
@@ -127,20 +139,34 @@ class Thread(Task["T"], _Standard):
             kwargs: Keyword arguments for the target.
             daemon: Whether the interpreter may exit while it runs. None: as its maker.
             context: The context to run in. None: a copy of the one in which `start()` is called.
+            timeout: Seconds that the whole run may take, from `start()` on. Then the call is asked
+                to stop, and the task completed with `DeadlineExceeded`: at once when the call
+                stops, a second later if it does not. Such a call is *abandoned*: see
+                `abandoned_threads`. A thread with a timeout is a daemon unless you say otherwise.
 
         Raises:
             TypeError: An argument is of the wrong kind.
+            ValueError: `timeout` is negative or NaN.
         """
         _check_call(target, args, kwargs, context)
+        if timeout is not None:
+            check_span(timeout, "timeout")
+            if daemon is None and _runtime.daemons_allowed():
+                daemon = True
         _Standard.__init__(self, group, target, name, args, kwargs, daemon=daemon)
         Task.__init__(self)  # pyright: ignore[reportUnknownMemberType]
         if context is not None:
             self._own_context = context
+        if timeout is not None:
+            self._timeout = timeout
+        self._joiners: list[Lock] = []
 
     # What a thread begins with, on the class as in `Task`.
     _own_context: contextvars.Context | None = None
     _launch: _Launch | None = None
     _begun = False
+    _gone = False
+    _timeout: float | None = None
 
     if TYPE_CHECKING:
         # The standard library's own attributes that the code below reads.
@@ -186,10 +212,13 @@ class Thread(Task["T"], _Standard):
     def join(self, timeout: float | None = None) -> None:
         """Wait until the thread has ended; returns None whether it has or the time is up.
 
+        The wait ends with the scope around it, too; the thread goes on then.
+
         Args:
             timeout: Wait so many seconds at most. None: as long as it takes.
 
         Raises:
+            Cancelled: A scope in force asks the *caller* to stop; never once the thread has ended.
             RuntimeError: It has not been started, or it is the calling thread.
         """
         # Cancelled before it began: there is no thread, or one that does nothing. `_initialized`
@@ -197,17 +226,26 @@ class Thread(Task["T"], _Standard):
         # message.
         if self._initialized and self.cancelled() and not self._begun:
             return
+        if _chain.current.get() is not None and self._runner != _runtime.get_ident():
+            check_seconds(timeout, "timeout")
+            if self.is_alive() and not self._wait_for_end(timeout):
+                return
+            timeout = None  # what is left of the thread is a moment
         _runtime.join(self, timeout)
 
     @override
     def cancel(self) -> bool:
-        """Cancel the thread if it has not been started: `start()` will do nothing.
+        """Cancel the thread: `start()` will do nothing; one that runs is asked to stop.
+
+        A call that was asked stops at its next wait in the library, or `checkpoint()`; one that
+        waits there wakes at once. `cancelled()` is true when it has stopped for that reason. A call
+        that ends in another way all the same keeps its result or its error.
 
         Returns:
-            True when it is cancelled, now or earlier; False when it has been started.
+            True when it is cancelled, now or earlier, or asked to stop; False when it has ended.
         """
         cancelled = super().cancel()
-        if cancelled and not self._begun:
+        if self.cancelled() and not self._begun:
             self._drop_call()
         return cancelled
 
@@ -225,6 +263,7 @@ class Thread(Task["T"], _Standard):
                 # Ours is entered in `_run_body`, where a failure to enter it is an error of this
                 # task.
                 self._context = contextvars.Context()
+            self._set_limits(launch)
             own = self._own_context  # not `or`: an empty Context is false
             launch.context = contextvars.copy_context() if own is None else own
             if self._launch is None:
@@ -236,6 +275,18 @@ class Thread(Task["T"], _Standard):
             self._state = RUNNING
         return True
 
+    def _set_limits(self, launch: _Launch) -> None:
+        """Give the run its scope, and the timer that gives it up."""
+        own = self._own_context
+        # Here, not in the new thread: a generator's scope is in force only while that runs.
+        launch.parent = _chain.in_force() if own is None else own.get(_chain.current)
+        if self._timeout is None:
+            self._scope = CancelScope()
+            return
+        deadline = _runtime.monotonic() + self._timeout
+        self._scope = CancelScope(deadline=deadline)
+        launch.timer = _timer.call_at(deadline + _LAST_MOMENT, self._give_up)
+
     def _start_failed(self, launch: _Launch, error: BaseException) -> None:
         """Be pending again, or cancelled where an OS thread may exist; nothing if the call runs.
 
@@ -243,6 +294,8 @@ class Thread(Task["T"], _Standard):
         exception, and deep recursion a RuntimeError. So `run` stays replaced, in case a thread is
         about to look it up, and `_begin` decides.
         """
+        if launch.timer is not None:
+            launch.timer.cancel()
         with self._mutex:
             if self._launch is not launch or self._begun or self._state != RUNNING:
                 return
@@ -283,37 +336,99 @@ class Thread(Task["T"], _Standard):
                 raise
         finally:
             self._runner = None
+            self._end()
 
     def _run_body(self) -> None:
-        body, context = self._let_go()
+        body, context, scope, parent = self._let_go()
         try:
             if _events.observers:
                 _events.emit(_events.Kind.STARTED, self)
-            result = context.run(body)
+            result = context.run(run_in, scope, parent, body)
         except BaseException as error:  # noqa: BLE001  whatever it raised is the outcome
             # Let go before anybody is told: who waits for the end may look at what is left.
-            del body, context
-            self._annotate(error)
-            if not self._finish(FINISHED, exception=error):
-                self._report_late(error)
+            del body, context, parent
+            self._failed(scope, error)
         else:
-            del body, context
-            self._finish(FINISHED, result)
+            del body, context, parent
+            if scope._has_run_out(None):
+                self._finish(FINISHED, exception=self._too_late(None))
+            else:
+                self._finish(FINISHED, result)
 
-    def _let_go(self) -> tuple[Callable[[], T], contextvars.Context]:
+    def _failed(self, scope: CancelScope, error: BaseException) -> None:
+        """Complete the task: by an error, or because it was asked to stop."""
+        late = scope._has_run_out(error)
+        if not late and scope._has_asked(error):
+            self._finish(CANCELLED_AND_NOTIFIED)
+            return
+        self._annotate(error)
+        outcome = self._too_late(error) if late else error
+        if not self._finish(FINISHED, exception=outcome) and not isinstance(error, Cancelled):
+            self._report_late(error)
+
+    def _too_late(self, error: BaseException | None) -> DeadlineExceeded:
+        """Make the outcome of a run that has used up its time, and ended."""
+        line = None if error is None else _frames.raised_at(error)
+        late = DeadlineExceeded(self._timeout or 0.0, (), (repr(self._name), line))
+        late.__cause__ = error
+        return late
+
+    def _give_up(self) -> None:
+        """Complete the task whose call does not stop: on the timer's thread."""
+        # Before the end is told: one that ends at this very moment would stay in it.
+        _abandoned.add(self)  # type: ignore[arg-type]  # a thread gives out a T, and takes none
+        error = DeadlineExceeded(
+            self._timeout or 0.0, [(self._name, _frames.current_line(self._runner))]
+        )
+        self._annotate(error)
+        if not self._finish(FINISHED, exception=error):
+            _abandoned.discard(self)
+
+    def _end(self) -> None:
+        """Let go of what was for the run, and tell who joins; the last that the thread does."""
+        launch = self._launch
+        if launch is not None and launch.timer is not None:
+            launch.timer.cancel()
+        self._scope = None
+        _abandoned.discard(self)
+        with self._mutex:
+            self._gone = True
+            while self._joiners:
+                _park.release(self._joiners[-1])
+                self._joiners.pop()
+
+    def _wait_for_end(self, timeout: float | None) -> bool:
+        """Wait until the thread is about to end; False when the time is up."""
+        held = _park.latch()
+        try:
+            with self._mutex:
+                if self._gone:
+                    return True
+                self._joiners.append(held)
+            return _park.park(held, timeout) or self._gone
+        finally:
+            with self._mutex:
+                if held in self._joiners:
+                    self._joiners.remove(held)
+
+    def _let_go(
+        self,
+    ) -> tuple[Callable[[], T], contextvars.Context, CancelScope, Link | None]:
         """Put `run` back and hand over what is to be run, so that nothing of it is kept."""
         with self._mutex:
             launch = self._launch
             # Else another OS thread was here before: of an interrupted start that was tried again.
             if launch is None or launch.body is None or launch.context is None:
-                return self.run, _NOTHING
+                return self.run, _NOTHING, CancelScope(), None
             body, context = launch.body, launch.context
             del self.run
             if getattr(body, "__func__", None) is not type(self).run:
                 # It was set on the instance.
                 self.run = body  # type: ignore[method-assign, assignment]
             launch.body = launch.context = self._own_context = None
-        return body, context  # type: ignore[return-value]  # what `run` was, or is on the instance
+            parent, launch.parent = launch.parent, None
+            scope = self._scope or CancelScope()
+        return body, context, scope, parent  # type: ignore[return-value]  # what `run` was, or is on the instance
 
     def _drop_call(self) -> None:
         self._target, self._args, self._kwargs = None, (), {}
@@ -349,6 +464,23 @@ class Thread(Task["T"], _Standard):
         standard = _Standard.__repr__(self)
         head = f"<{type(self).__name__}({self._name}, "
         return f"{head}{self._outcome()}, {standard.removeprefix(head)}"
+
+
+def abandoned_threads() -> list[Thread[object]]:
+    """Return the threads whose time was up, which did not stop, and which still run.
+
+    Their tasks are done, with a `DeadlineExceeded`. They are daemons, so they do not hold the exit
+    of the interpreter. An error that one of them raises later goes to `threading.excepthook`.
+
+    Example:
+        >>> from joinable import abandoned_threads
+        >>> abandoned_threads()
+        []
+    """
+    return sorted(
+        (thread for thread in _abandoned.copy() if thread.done() and thread.is_alive()),
+        key=lambda thread: thread.name,
+    )
 
 
 def _check_call(target: object, args: object, kwargs: object, context: object) -> None:

@@ -15,6 +15,7 @@ import argparse
 import faulthandler
 import importlib
 import os
+import signal
 import subprocess
 import sys
 import sysconfig
@@ -35,6 +36,9 @@ _MEMORY = "4G"
 def main() -> int:
     """Run what was asked for and return the exit code."""
     options = _options()
+    # What a shell starts in the background ignores Ctrl-C, which some cases are about.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     stand_in.install(_test_package(options.test_package), ours=not options.standard)
     if cases.find("test_threading") is None:
         print(f"CPython {_interpreter()} comes without test_threading: nothing to run (see --help)")

@@ -1,0 +1,142 @@
+"""Callbacks of a scope: what makes a call end that the library cannot wake.
+
+A callback runs once: on the thread that cancels, or on the timer's at a deadline, outside every
+lock. After `remove` it has ended or will never run (C++'s `stop_callback` has this rule), so what
+it touches may be closed then.
+
+Who may run between which lines. The one who calls and the one who removes settle it by
+`dict.setdefault`, which is atomic on every build and names the calling thread in the same step: so
+a signal handler, too, finds it settled or not, and never between. A callback enters itself in every
+scope that reaches it and then looks whether one has been cancelled; it looks once more whether it
+has been settled meanwhile, since the timer's thread does the same while another one removes it.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+
+from joinable import _chain, _runtime, _timer
+from joinable._errors import unraisable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+    from typing import Literal, Self
+
+    from joinable._chain import Link
+
+__all__ = ["CancelCallback"]
+
+_REMOVED = ("removed", 0)
+
+
+class CancelCallback:
+    """A callback of `on_cancel`, for as long as it is to be called.
+
+    As a `with` it does what its scope cannot do for a call that is not the library's: when the
+    callback was called during the block, leaving the block raises `Cancelled`, whatever the
+    interrupted call returned or raised, which becomes the context of the `Cancelled`.
+    """
+
+    def __init__(self, scope: Link, function: Callable[[], object]) -> None:
+        """Register the callback, or call it at once: for `on_cancel`."""
+        self.scope = scope
+        self._function = [function]
+        # Who settles it first, the caller or the remover: an entry is made once.
+        self._claim: dict[str, tuple[str, int]] = {}
+        self._ended = _runtime.allocate_lock()
+        self._ended.acquire()
+        self._timer: _timer.Entry | None = None
+        self._watch()
+
+    @property
+    def called(self) -> bool:
+        """Whether it was called, or is being called."""
+        return self._claim.get("by", _REMOVED)[0] == "called"
+
+    def call(self) -> None:
+        """Call it, unless it was called or removed: for the thread that cancels."""
+        mine = ("called", _runtime.get_ident())
+        if self._claim.setdefault("by", mine) is not mine:
+            return
+        try:
+            self._function.pop()()
+        except BaseException as error:
+            # A callback must not stop the others. What a signal handler raises is not its doing.
+            if threading.current_thread() is threading.main_thread() and not isinstance(
+                error, Exception
+            ):
+                raise
+            unraisable(error)
+        finally:
+            self._ended.release()
+            self._forget()
+
+    def remove(self) -> None:
+        """Let it not be called any more; if it is being called, wait for its end.
+
+        A callback that removes itself does not wait.
+        """
+        settled = self._claim.setdefault("by", _REMOVED)
+        self._forget()
+        if settled is _REMOVED:
+            self._function.clear()
+        elif settled[1] != _runtime.get_ident():
+            _runtime.acquire(self._ended)
+            self._ended.release()  # for the next one who removes it
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+        /,
+    ) -> Literal[False]:
+        """Remove it; if it was called, leave by `Cancelled`."""
+        self.remove()
+        if self.called and (exc is None or isinstance(exc, Exception)):
+            _chain.checkpoint()
+        return False
+
+    def _watch(self) -> None:
+        """Enter it in every scope that reaches it now; call it if one is cancelled."""
+        now = _runtime.monotonic()
+        until = math.inf
+        for scope in _chain.reach(self.scope, now):
+            with scope._lock:
+                scope._callbacks[self] = None
+            if scope._asks(now):  # looked at when it has been entered
+                self.call()
+                return
+            until = min(until, scope._changes_at(now))
+        if until < math.inf:
+            self._ask_timer(until)
+        if self._claim:  # settled while this entered it
+            self._forget()
+
+    def _ask_timer(self, when: float) -> None:
+        try:
+            self._timer = _timer.call_at(when, self._look_again)
+        except BaseException:
+            self.remove()
+            raise
+
+    def _look_again(self) -> None:
+        """At a deadline, or the end of a shield: on the timer's thread."""
+        if not self._claim:
+            self._watch()
+
+    def _forget(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        link: Link | None = self.scope
+        while link is not None:
+            if link._is_of_this_process():
+                with link._lock:
+                    link._callbacks.pop(self, None)
+            link = link._parent

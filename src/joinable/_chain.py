@@ -1,0 +1,242 @@
+"""Which scopes can stop what runs here: the chain from the innermost one outwards.
+
+The scope in force is in a ContextVar, so a thread of ours, which runs in a copy of its starter's
+context, inherits it. Whoever waits enters itself in every scope from there outwards, up to the
+first active shield, as a watcher; cancelling a scope wakes its watchers. Deadlines wake nobody: who
+waits, waits no longer than to the earliest.
+
+Who may run between which lines. A link's lock guards `_sleepers` and `_callbacks`; `_requested` is
+written under it. A watcher adds itself under the lock and *then* looks at `_requested`; `cancel`
+writes `_requested` and then looks at the watchers: so either sees the other, also where `cancel`
+runs in a signal handler between two lines of the adding thread, which the lock lets in. `_state`
+and `_parent` are written by the entering thread alone; others may read an old `_state`: they come
+as if a moment earlier.
+
+A generator that yields inside the block of a scope leaves it behind in its consumer's context.
+Such a scope remembers the generator's frame, and is in force only while that runs.
+
+The child of a fork has none of the threads that could leave or cancel what it inherits, and a lock
+may be held for ever: scopes of the parent process are not in force there.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import functools
+import math
+import os
+
+from joinable import _frames, _runtime
+from joinable._errors import Cancelled
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import FrameType
+    from typing import Protocol
+
+    from joinable._typing import Lock
+
+    class Callback(Protocol):
+        """What a scope needs of a callback that is registered with it."""
+
+        scope: Link
+
+        def call(self) -> None: ...
+        def remove(self) -> None: ...
+
+
+NEW, ENTERED, LEFT = "not entered", "entered", "left"
+
+current: contextvars.ContextVar[Link | None] = contextvars.ContextVar(
+    "joinable.scope", default=None
+)
+"""The innermost scope, which may be over; `in_force` gives the one that counts."""
+
+_forks = [0]  # how many lie between this process and the first one; a scope keeps its own count
+
+
+class Sleeper:
+    """One wait, as the scopes see it that can end it."""
+
+    __slots__ = ("_once", "latch", "woken_by")
+
+    def __init__(self, latch: Lock) -> None:
+        """Begin a wait on a latch."""
+        self.latch = latch
+        self.woken_by: Link | None = None
+        self._once = [None]  # two scopes may be cancelled at once: `pop` is atomic
+
+    def wake(self, scope: Link) -> None:
+        """Release the latch, unless somebody else has; under the scope's lock."""
+        try:
+            self._once.pop()
+        except IndexError:
+            return
+        if release(self.latch):
+            self.woken_by = scope
+
+
+def release(latch: Lock) -> bool:
+    """End the wait on a latch; False when somebody has ended it already."""
+    try:
+        latch.release()
+    except RuntimeError:
+        return False
+    return True
+
+
+class Link:
+    """What the chain has to know of a scope."""
+
+    # What a scope begins with, on the class: it makes a scope, and so a thread, cheaper.
+    _deadline = math.inf
+    _shield_until = -math.inf
+    _state = NEW
+    _requested = False
+    _passed = False  # the deadline was over when the scope was left
+    _reason: str | BaseException | None = None
+    _parent: Link | None = None
+    _frame: FrameType | None = None
+    _thread: int | None = None
+
+    def __init__(self) -> None:
+        """Make a link that is in no chain yet."""
+        _count_forks()
+        self._fork = _forks[0]
+        self._lock = _runtime.allocate_mutex()
+        self._sleepers: dict[Sleeper, None] = {}
+        self._callbacks: dict[Callback, None] = {}
+
+    def _open(self, parent: Link | None) -> None:
+        self._parent = parent
+        self._fork, self._thread = _forks[0], _runtime.get_ident()
+        self._state = ENTERED
+
+    def _is_of_this_process(self) -> bool:
+        return self._fork == _forks[0]
+
+    def _is_open(self) -> bool:
+        return self._state is ENTERED and self._fork == _forks[0]
+
+    def _is_late(self) -> bool:
+        return self._deadline < math.inf and self._is_due(_runtime.monotonic())
+
+    def _is_in_force(self) -> bool:
+        """Tell whether it is open, and its block is one that the calling thread runs."""
+        if self._state is not ENTERED or self._fork != _forks[0]:
+            return False
+        frame = self._frame
+        return frame is None or self._thread != _runtime.get_ident() or _frames.on_stack(frame)
+
+    def _asks(self, now: float) -> bool:
+        return self._requested or self._is_due(now)
+
+    def _is_due(self, now: float) -> bool:
+        return self._deadline <= now + _runtime.MOMENT
+
+    def _shields(self, now: float) -> bool:
+        return self._shield_until > now + _runtime.MOMENT
+
+    def _changes_at(self, now: float) -> float:
+        """Return when it changes by itself: at its deadline, or the end of its shield."""
+        return min(self._deadline, self._shield_until if self._shields(now) else math.inf)
+
+    def _interruption(self) -> Cancelled:
+        late = not self._requested
+        error = Cancelled("the deadline has passed" if late else self._reason)
+        error._scope, error._late = self, late
+        return error
+
+    def _has_asked(self, error: BaseException) -> bool:
+        """Tell whether `error` is a `Cancelled` of this scope, or of one around it."""
+        asker = error._scope if isinstance(error, Cancelled) else None
+        link: Link | None = self
+        while link is not None and link is not asker:
+            link = link._parent
+        return asker is not None and link is asker
+
+    def _has_run_out(self, error: BaseException | None) -> bool:
+        """Tell whether the deadline has ended what `error` has ended, and nobody's `cancel`."""
+        if isinstance(error, Cancelled) and self._has_asked(error):
+            return error._scope is self and error._late
+        return self._passed
+
+
+def in_force() -> Link | None:
+    """Return the innermost scope that the calling code runs in; None without one."""
+    link = current.get()
+    while link is not None and not link._is_in_force():
+        link = link._parent
+    return link
+
+
+def reach(link: Link | None, now: float) -> list[Link]:
+    """Return the scopes that can stop what runs in `link` now, from the innermost outwards."""
+    found: list[Link] = []
+    while link is not None:
+        if link._is_in_force():
+            found.append(link)
+            if link._shields(now):
+                break
+        link = link._parent
+    return found
+
+
+def check(link: Link) -> None:
+    """Raise `Cancelled` for the outermost scope that asks what runs in `link` to stop."""
+    now = _runtime.monotonic()
+    asking = [found for found in reach(link, now) if found._asks(now)]
+    if asking:
+        raise asking[-1]._interruption()
+
+
+def checkpoint() -> None:
+    """Raise `Cancelled` if the scope in force, or one around it, is cancelled or late.
+
+    Call it in long computations, which nothing else can stop.
+
+    Example:
+        >>> from joinable import checkpoint, move_on_after
+        >>> with move_on_after(0.01):
+        ...     while True:
+        ...         checkpoint()
+    """
+    link = current.get()
+    if link is not None:
+        check(link)
+
+
+def remaining() -> float:
+    """Return the seconds left until the scope in force stops what runs in it.
+
+    For the `timeout=` of calls that are not the library's. Infinity without a deadline, 0.0 when it
+    has passed or a scope is cancelled. What a `shield` keeps off counts from its end.
+
+    Example:
+        >>> from joinable import fail_after, remaining
+        >>> remaining()
+        inf
+        >>> with fail_after(5):
+        ...     4.9 < remaining() <= 5
+        True
+    """
+    now = _runtime.monotonic()
+    end, shielded = math.inf, -math.inf
+    link = current.get()
+    while link is not None:
+        if link._is_in_force():
+            asks = -math.inf if link._requested else link._deadline
+            end = min(end, max(asks, shielded))
+            shielded = max(shielded, link._shield_until)
+        link = link._parent
+    return max(0.0, end - now)
+
+
+@functools.cache  # once in the life of a process: a child inherits it, and it cannot be undone
+def _count_forks() -> None:
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=_forked)
+
+
+def _forked() -> None:
+    _forks[0] += 1

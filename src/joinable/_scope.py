@@ -1,0 +1,246 @@
+"""Scopes: blocks of code that can be told to stop, or that have a deadline.
+
+What they promise:
+
+- A cancelled scope stops what waits in it, in every thread that runs in it, at once and without
+  polling. Every later wait in it raises `Cancelled` again, until the scope is left.
+- Only the scope that asked swallows its `Cancelled`. Of several, the outermost asks.
+- A deadline is an absolute time; of nested ones the earlier counts. A `shield` keeps both off, for
+  so many seconds.
+- A scope that is left is over: it stops nobody any more. What still runs in it belongs to its
+  parent from then on.
+
+`_chain` tells how a scope reaches those who wait, `_callback` what holds for callbacks.
+"""
+
+from __future__ import annotations
+
+import math
+
+from joinable import _chain, _frames, _runtime
+from joinable._callback import CancelCallback
+from joinable._chain import ENTERED, LEFT, NEW, Link
+from joinable._check import check_callable, check_seconds, short
+from joinable._errors import Cancelled
+from joinable._typing import override
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+    from typing import Self
+
+    from joinable._typing import T
+
+__all__ = ["CancelScope", "current_scope"]
+
+
+class CancelScope(Link):
+    """Bound a block of code that can be told to stop.
+
+    `cancel()`, from any thread, makes every wait of the library in the block raise `Cancelled`,
+    which leaves the block and ends there. Threads that were started in the block belong to it.
+
+    Example:
+        >>> from joinable import CancelScope, sleep, spawn
+        >>> with CancelScope() as scope:
+        ...     thread = spawn(sleep, 60)
+        ...     scope.cancel("no need any more")
+        ...     sleep(60)
+        >>> scope.cancelled, thread.exception is not None
+        (True, True)
+
+    Args:
+        deadline: The monotonic time (`time.monotonic()`, in seconds) at which to stop. For a number
+            of seconds from now use `move_on_after` or `fail_after`.
+
+    Raises:
+        TypeError, ValueError: `deadline` is not a number.
+        RuntimeError: On entering: it was entered before. On leaving: another scope was entered in
+            it and not left, or another thread has entered it.
+
+    Thread-safety: every method may be called by any thread; one thread enters and leaves.
+
+    Cost: some microseconds for the block. A wait in it looks at each scope around it.
+    """
+
+    _swallowed = False
+    _shield: float | None = 0.0
+    _outer: Link | None = None
+    _place: _frames.Place | None = None
+
+    def __init__(self, *, deadline: float = math.inf) -> None:
+        """Make a scope that is not entered yet."""
+        check_seconds(deadline, "deadline")
+        if deadline is None:
+            raise TypeError("deadline must be a time of time.monotonic(), not None; leave it out")
+        super().__init__()
+        self._deadline = deadline
+
+    # ---------------------------------------------------------------- what it tells
+
+    @property
+    def deadline(self) -> float:
+        """The monotonic time at which it stops; infinity without a deadline."""
+        return self._deadline
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether `cancel()` was called, or the deadline passed, before the block was left."""
+        return self._requested or self._passed or (self._is_open() and self._is_late())
+
+    @property
+    def cancelled_caught(self) -> bool:
+        """Whether the block was cut short: its `Cancelled` came to its end and stopped there."""
+        return self._swallowed
+
+    @property
+    def reason(self) -> str | BaseException | None:
+        """What `cancel()` was given."""
+        return self._reason
+
+    @override
+    def __repr__(self) -> str:
+        word = self._state
+        if self._place is not None:
+            word += f" at {_frames.show(self._place)}"
+        if self.cancelled:
+            word += ", cancelled"
+        elif self._is_open() and self._deadline < math.inf:
+            word += f", {self._deadline - _runtime.monotonic():.3g} s left"
+        return f"<CancelScope {word}>"
+
+    # ---------------------------------------------------------------- cancelling
+
+    def cancel(self, reason: str | BaseException | None = None) -> None:
+        """Stop what runs in the scope; nothing happens if it was cancelled or left before.
+
+        Waits are woken before this returns, callbacks have run. It does not wait for the block to
+        end. A signal handler may call it.
+
+        Args:
+            reason: Why, for whoever catches the `Cancelled` and for its message.
+        """
+        if not isinstance(reason, str | BaseException | None):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(f"reason must be a text or an exception, not {short(reason)}")
+        if self._state is LEFT or not self._is_of_this_process():
+            return
+        with self._lock:
+            if self._requested:
+                return
+            self._reason = reason
+            self._requested = True  # before the watchers are looked at
+            for sleeper in list(self._sleepers):
+                sleeper.wake(self)
+            callbacks = list(self._callbacks)
+        for callback in callbacks:
+            callback.call()
+
+    def on_cancel(self, callback: Callable[[], object]) -> CancelCallback:
+        """Call `callback()` when the scope, or one around it, is cancelled or late.
+
+        It is for what the library cannot wake: `sock.shutdown`, `process.terminate`,
+        `connection.interrupt`. It runs once, on the thread that cancels, or on a thread of the
+        library at a deadline, outside every lock; at once if the scope is cancelled already. It
+        should be quick. What it raises goes to `sys.unraisablehook`.
+
+        What this returns removes it: use it in a `with`, or call its `remove()`. Leaving the scope
+        removes it too.
+
+        Example:
+            >>> from joinable import CancelScope
+            >>> with CancelScope() as scope, scope.on_cancel(lambda: print("stop the engine")):
+            ...     scope.cancel()
+            stop the engine
+
+        Raises:
+            TypeError: `callback` cannot be called.
+            RuntimeError: The scope was not entered, or no thread can be had for a deadline.
+        """
+        check_callable(callback, "callback")
+        if self._state is NEW:
+            raise RuntimeError("the scope has not been entered: call on_cancel inside its `with`")
+        return CancelCallback(self, callback)
+
+    # ---------------------------------------------------------------- in and out
+
+    def __enter__(self) -> Self:
+        """Put the scope in force for this thread, and for those that it starts."""
+        if self._state is not NEW:
+            raise RuntimeError(f"a scope can be entered once, and this one was: {self!r}")
+        frame = _frames.entering()
+        self._frame = _frames.leaky_generator(frame)
+        self._place = None if frame is None else (frame.f_code.co_filename, frame.f_lineno)
+        self._open(_chain.in_force())
+        self._outer = _chain.current.get()
+        _chain.current.set(self)
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+        /,
+    ) -> bool:
+        """Leave the scope, and swallow the `Cancelled` that it asked for."""
+        if self._state is ENTERED and self._thread != _runtime.get_ident():
+            # It stays in force where it was entered: that block is still running.
+            raise RuntimeError(
+                f"the scope was entered by another thread, which must leave it: {self!r}"
+            )
+        in_force = _chain.current.get()
+        try:
+            if in_force is not self:
+                raise RuntimeError(
+                    f"the scope is left out of order: {self!r}; in force is {in_force!r}"
+                )
+        finally:
+            self._close()
+            if in_force is self:
+                _chain.current.set(self._outer)
+        self._swallowed = isinstance(exc, Cancelled) and exc._scope is self
+        return self._swallowed
+
+    @override
+    def _open(self, parent: Link | None) -> None:
+        if self._shield != 0:
+            span = math.inf if self._shield is None else self._shield
+            self._shield_until = _runtime.monotonic() + span
+        super()._open(parent)
+
+    def _close(self) -> None:
+        """Be over: stop nobody any more, and let go of what was only for this block."""
+        self._passed = self._is_open() and self._is_late()
+        self._state = LEFT
+        self._frame = None
+        if self._is_of_this_process():
+            for callback in list(self._callbacks):
+                if callback.scope is self:
+                    callback.remove()
+
+
+def current_scope() -> CancelScope | None:
+    """Return the innermost scope that the calling code runs in; None without one.
+
+    A thread of the library's has a scope of its own, which `Task.cancel` cancels.
+
+    Example:
+        >>> from joinable import CancelScope, current_scope
+        >>> with CancelScope() as scope:
+        ...     current_scope() is scope
+        True
+    """
+    return _chain.in_force()  # type: ignore[return-value]  # the one kind of link there is
+
+
+def run_in(scope: CancelScope, parent: Link | None, body: Callable[[], T]) -> T:
+    """Run the body of a task in its scope; the context may be the user's own, and is put right."""
+    outer = _chain.current.get()
+    scope._open(parent)
+    _chain.current.set(scope)
+    try:
+        return body()
+    finally:
+        scope._close()
+        _chain.current.set(outer)

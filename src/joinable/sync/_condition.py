@@ -1,0 +1,125 @@
+"""`Condition`: the standard one with a wait that can be cancelled; what the others are built on.
+
+Who may run between which lines. `_waiters`, the standard library's queue of latches, is touched
+only by who has the condition's lock. `notify` (inherited) releases the first latch that nobody has
+released before and takes it out of the queue. A canceller may release a latch at any time. A waiter
+that has been cancelled takes the lock back, leaves the queue, and can tell then whether a
+notification has reached it (`_park`): that one it passes on, still under the lock.
+"""
+
+from __future__ import annotations
+
+import threading
+
+from joinable import _chain, _park, _runtime
+from joinable._check import check_callable, check_seconds
+from joinable._errors import Cancelled
+from joinable._typing import override
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections import deque
+    from collections.abc import Callable
+
+    from joinable import _typing
+    from joinable._typing import T
+
+__all__ = ["Condition"]
+
+
+class Condition(threading.Condition):
+    """A `threading.Condition` whose wait can be cancelled and obeys the deadline around it.
+
+    Whatever ends a wait, the lock is held again when it returns or raises. A notification that
+    reaches a waiter which is being cancelled goes to the next one.
+
+    Example:
+        >>> from joinable import move_on_after
+        >>> from joinable.sync import Condition
+        >>> condition = Condition()
+        >>> with condition, move_on_after(0.01) as scope:
+        ...     condition.wait()
+        >>> scope.cancelled_caught
+        True
+
+    Args:
+        lock: The lock to use: a `Lock`, a `threading.Lock` or `RLock`. None: an RLock of its own.
+
+    Thread-safety: `wait` and `notify` need the lock, as in the standard library.
+    """
+
+    if TYPE_CHECKING:
+        # The standard library's own names, which it gives to the lock's methods.
+        _waiters: deque[_typing.Lock]
+
+        def _is_owned(self) -> bool: ...
+        def _release_save(self) -> object: ...
+        def _acquire_restore(self, state: object, /) -> None: ...
+
+    def __init__(self, lock: _typing.AnyLock | None = None) -> None:
+        """Make a condition that nobody waits for."""
+        super().__init__(_runtime.allocate_mutex() if lock is None else lock)  # type: ignore[arg-type]  # any lock will do
+
+    @override
+    def wait(self, timeout: float | None = None) -> bool:
+        """Let the lock go, wait for a notification, take the lock back.
+
+        Args:
+            timeout: Wait so many seconds at most. None: as long as it takes.
+
+        Returns:
+            True after a notification, False when the time was up.
+
+        Raises:
+            Cancelled: A scope in force asks it to stop.
+            RuntimeError: The calling thread has not got the lock.
+        """
+        check_seconds(timeout, "timeout")
+        if not self._is_owned():
+            raise RuntimeError("wait() needs the lock: call it inside `with condition:`")
+        _chain.checkpoint()
+        held = _park.latch()
+        self._waiters.append(held)
+        saved = self._release_save()
+        try:
+            notified = _park.park(held, timeout)
+        except BaseException as error:
+            self._take_back(saved)
+            if _park.leave(self._waiters, held, sure=isinstance(error, Cancelled)):
+                self.notify()
+            raise
+        self._take_back(saved)
+        return notified or _park.leave(self._waiters, held, sure=True)
+
+    @override
+    def wait_for(self, predicate: Callable[[], T], timeout: float | None = None) -> T:
+        """Wait until `predicate()` is true; return what it returned last.
+
+        Args:
+            predicate: Called with the lock held, first of all and after each notification.
+            timeout: Wait so many seconds at most. None: as long as it takes.
+
+        Raises:
+            Cancelled: A scope in force asks it to stop.
+            RuntimeError: The calling thread has not got the lock.
+        """
+        check_callable(predicate, "predicate")
+        check_seconds(timeout, "timeout")
+        _chain.checkpoint()
+        deadline = None if timeout is None else _runtime.monotonic() + timeout
+        result = predicate()
+        while not result:
+            left = None if deadline is None else deadline - _runtime.monotonic()
+            if left is not None and left <= 0:
+                break
+            self.wait(left)
+            result = predicate()
+        return result
+
+    def _take_back(self, saved: object) -> None:
+        try:
+            self._acquire_restore(saved)
+        except BaseException:
+            # Ctrl-C. Whoever called `wait` is about to let the lock go, and must have it.
+            self._acquire_restore(saved)
+            raise

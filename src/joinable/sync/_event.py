@@ -1,0 +1,63 @@
+"""`Event`: a flag to wait for, with a wait that can be cancelled."""
+
+from __future__ import annotations
+
+import threading
+
+from joinable import _chain, _runtime
+from joinable._check import check_seconds
+from joinable._typing import override
+from joinable.sync._condition import Condition
+
+TYPE_CHECKING = False
+
+__all__ = ["Event"]
+
+
+class Event(threading.Event):
+    """A `threading.Event` whose wait can be cancelled and obeys the deadline around it.
+
+    Example:
+        >>> from joinable import move_on_after
+        >>> from joinable.sync import Event
+        >>> event = Event()
+        >>> with move_on_after(0.01) as scope:
+        ...     event.wait()
+        >>> scope.cancelled_caught
+        True
+        >>> event.set()
+        >>> event.wait()
+        True
+
+    Thread-safety: every method may be called by any thread at any time, `set()` by a signal handler
+    too.
+    """
+
+    if TYPE_CHECKING:
+        _cond: Condition
+        _flag: bool
+
+    def __init__(self) -> None:
+        """Make an event that is not set."""
+        super().__init__()
+        # Reentrant: a signal handler may call `set` while its thread is inside `wait`.
+        self._cond = Condition(_runtime.allocate_mutex())
+
+    @override
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until the event is set.
+
+        Args:
+            timeout: Wait so many seconds at most. None: as long as it takes.
+
+        Returns:
+            True when it is set, False when the time was up.
+
+        Raises:
+            Cancelled: A scope in force asks it to stop; at entry also when the event is set.
+        """
+        if timeout is not None:
+            check_seconds(timeout, "timeout")
+        _chain.checkpoint()
+        with self._cond:
+            return self._flag or self._cond.wait(timeout)
