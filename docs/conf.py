@@ -32,8 +32,12 @@ html_title = f"joinable {release}"
 nitpicky = True
 nitpick_ignore_regex = [("py:(class|obj)", r"(.*\.)?(P|R|T|T_co|K|T[1-8])(\.args|\.kwargs)?")]
 
-# What `no_leaks()` returns has no name of its own to learn.
-nitpick_ignore = [("py:class", "joinable.testing._leaks.NoLeaks")]
+nitpick_ignore = [
+    # What `no_leaks()` returns has no name of its own to learn.
+    ("py:class", "joinable.testing._leaks.NoLeaks"),
+    # What a Condition takes: anything with `acquire` and `release`.
+    ("py:class", "joinable._typing.AnyLock"),
+]
 
 # The inventory is kept here, cut to the names that a threading library refers to: the site builds
 # without a network. (A URL alone would be asked for, and a failed answer is a warning.)

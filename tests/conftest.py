@@ -14,6 +14,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Generator
 
+_OURS = frozenset(("joinable-reports", "joinable-timer"))
 FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
 
 
@@ -56,16 +57,16 @@ def _every_thread_is_joined() -> Generator[None]:
     """Fail the test that leaves a thread behind, not a later, innocent one.
 
     `result()` returns when the outcome is there, a moment before the OS thread has ended, so a
-    thread that is about to end is waited for. The library's own reporting thread stays for some
-    seconds.
+    thread that is about to end is waited for. The library's own threads stay for some seconds.
     """
     before = set(threading.enumerate())
     yield
     for thread in set(threading.enumerate()) - before:
         # What Python did not start it cannot join, and before 3.13 never forgets.
-        if thread.name != "joinable-reports" and not isinstance(thread, threading._DummyThread):
-            thread.join(10)
-            assert not thread.is_alive(), f"the test left {thread!r} behind"
+        if thread.name in _OURS or isinstance(thread, threading._DummyThread):
+            continue
+        thread.join(10)
+        assert not thread.is_alive(), f"the test left {thread!r} behind"
 
 
 def pytest_unconfigure() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import re
 import shlex
 from pathlib import Path
@@ -71,10 +72,19 @@ def test_the_single_call_prints_what_its_comment_says(capsys: pytest.CaptureFixt
     assert capsys.readouterr().out == "meanwhile\n1024\n"
 
 
+def test_the_block_with_a_deadline_is_stopped(capsys: pytest.CaptureFixture[str]) -> None:
+    (code,) = (code for code in blocks("python") if "move_on_after" in code)
+    execute(code)
+    assert capsys.readouterr().out == "stopped\n"
+
+
 def test_every_name_it_mentions_exists() -> None:
     names = set(re.findall(r"\bjoinable\.(\w+)", README))
     assert {"Thread", "spawn", "threaded", "run_all"} <= names
-    assert names - {"testing"} <= set(joinable.__all__)
+    modules = {"sync", "testing"}
+    assert names - modules <= set(joinable.__all__)
+    for module, name in re.findall(r"\bjoinable\.(sync|testing)\.(\w+)", README):
+        assert name in importlib.import_module(f"joinable.{module}").__all__
 
 
 def test_every_nox_command_runs_a_session_that_exists() -> None:

@@ -19,7 +19,15 @@ FENCE = re.compile(r"^```\{doctest\}\n(?P<code>.*?)^```$", re.MULTILINE | re.DOT
 FLAGS = doctest.ELLIPSIS | doctest.IGNORE_EXCEPTION_DETAIL | doctest.DONT_ACCEPT_TRUE_FOR_1
 
 
-@pytest.mark.parametrize("name", ["tutorial.md", "index.md"])
+PAGES = [
+    "tutorial.md",
+    "index.md",
+    "how-to/deadlines-and-cancellation.md",
+    "how-to/stop-a-blocked-call.md",
+]
+
+
+@pytest.mark.parametrize("name", PAGES)
 def test_the_examples_of_a_page_give_what_it_says(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,7 +17,7 @@ import math
 import threading
 
 from joinable import _chain, _runtime, _timer
-from joinable._errors import unraisable
+from joinable._errors import Cancelled, unraisable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class CancelCallback:
         self._ended = _runtime.allocate_lock()
         self._ended.acquire()
         self._timer: _timer.Entry | None = None
-        self._watch()
+        self.look_again()
 
     @property
     def called(self) -> bool:
@@ -66,7 +66,7 @@ class CancelCallback:
         except BaseException as error:
             # A callback must not stop the others. What a signal handler raises is not its doing.
             if threading.current_thread() is threading.main_thread() and not isinstance(
-                error, Exception
+                error, (Exception, Cancelled)
             ):
                 raise
             unraisable(error)
@@ -80,12 +80,15 @@ class CancelCallback:
         A callback that removes itself does not wait.
         """
         settled = self._claim.setdefault("by", _REMOVED)
-        self._forget()
         if settled is _REMOVED:
             self._function.clear()
-        elif settled[1] != _runtime.get_ident():
+            self._forget()
+        # Who calls it forgets it: until then the scope, when it is left, finds it and waits too. In
+        # the child of a fork nobody is there who could end a call.
+        elif settled[1] != _runtime.get_ident() and self.scope._is_of_this_process():
             _runtime.acquire(self._ended)
             self._ended.release()  # for the next one who removes it
+            self._forget()  # one who entered it meanwhile may have taken us for its caller
 
     def __enter__(self) -> Self:
         return self
@@ -97,14 +100,27 @@ class CancelCallback:
         traceback: TracebackType | None,
         /,
     ) -> Literal[False]:
-        """Remove it; if it was called, leave by `Cancelled`."""
+        """Remove it; if it was called, leave by `Cancelled`.
+
+        So does an error that comes when the scope is cancelled or late: a foreign call may notice
+        the deadline by itself, a moment before the callback.
+        """
         self.remove()
-        if self.called and (exc is None or isinstance(exc, Exception)):
+        if isinstance(exc, Exception) or (exc is None and self.called):
             _chain.checkpoint()
         return False
 
-    def _watch(self) -> None:
-        """Enter it in every scope that reaches it now; call it if one is cancelled."""
+    def look_again(self) -> None:
+        """Watch anew: at a deadline, on the timer's thread, or when a shield has been left."""
+        # Again at once if a scope was left meanwhile, since then the next one may count.
+        while not self._claim and not self._watch():
+            pass
+
+    def _watch(self) -> bool:
+        """Enter it in every scope that reaches it now; call it if one is cancelled.
+
+        False when the scopes have changed meanwhile.
+        """
         now = _runtime.monotonic()
         until = math.inf
         for scope in _chain.reach(self.scope, now):
@@ -112,24 +128,33 @@ class CancelCallback:
                 scope._callbacks[self] = None
             if scope._asks(now):  # looked at when it has been entered
                 self.call()
-                return
+                self._forget_if_over()
+                return True
+            if not scope._is_open():
+                return False
             until = min(until, scope._changes_at(now))
         if until < math.inf:
             self._ask_timer(until)
-        if self._claim:  # settled while this entered it
+        if not self.scope._is_open():
+            self.remove()
+        else:
+            self._forget_if_over()
+        return True
+
+    def _forget_if_over(self) -> None:
+        """Take it out again if it was settled while we entered it; one who calls it does so."""
+        settled = self._claim.get("by")
+        if settled is _REMOVED or (settled is not None and not self._ended.locked()):
             self._forget()
 
     def _ask_timer(self, when: float) -> None:
         try:
-            self._timer = _timer.call_at(when, self._look_again)
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer = _timer.call_at(when, self.look_again)
         except BaseException:
             self.remove()
             raise
-
-    def _look_again(self) -> None:
-        """At a deadline, or the end of a shield: on the timer's thread."""
-        if not self._claim:
-            self._watch()
 
     def _forget(self) -> None:
         if self._timer is not None:

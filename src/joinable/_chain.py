@@ -8,9 +8,9 @@ waits, waits no longer than to the earliest.
 Who may run between which lines. A link's lock guards `_sleepers` and `_callbacks`; `_requested` is
 written under it. A watcher adds itself under the lock and *then* looks at `_requested`; `cancel`
 writes `_requested` and then looks at the watchers: so either sees the other, also where `cancel`
-runs in a signal handler between two lines of the adding thread, which the lock lets in. `_state`
-and `_parent` are written by the entering thread alone; others may read an old `_state`: they come
-as if a moment earlier.
+runs in a signal handler between two lines of the adding thread, which the lock lets in. The end of
+a shield is the same with `_state`, which the entering thread alone writes. Whoever was woken looks
+at the whole chain anew, so it does not matter who woke it.
 
 A generator that yields inside the block of a scope leaves it behind in its consumer's context.
 Such a scope remembers the generator's frame, and is in force only while that runs.
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         scope: Link
 
         def call(self) -> None: ...
+        def look_again(self) -> None: ...
         def remove(self) -> None: ...
 
 
@@ -58,22 +59,21 @@ _forks = [0]  # how many lie between this process and the first one; a scope kee
 class Sleeper:
     """One wait, as the scopes see it that can end it."""
 
-    __slots__ = ("_once", "latch", "woken_by")
+    __slots__ = ("_once", "latch", "woken")
 
     def __init__(self, latch: Lock) -> None:
         """Begin a wait on a latch."""
         self.latch = latch
-        self.woken_by: Link | None = None
+        self.woken = False
         self._once = [None]  # two scopes may be cancelled at once: `pop` is atomic
 
-    def wake(self, scope: Link) -> None:
-        """Release the latch, unless somebody else has; under the scope's lock."""
+    def wake(self) -> None:
+        """Have it look again: release the latch, if nobody else has; under the scope's lock."""
         try:
             self._once.pop()
         except IndexError:
             return
-        if release(self.latch):
-            self.woken_by = scope
+        self.woken = release(self.latch)
 
 
 def release(latch: Lock) -> bool:
@@ -94,6 +94,7 @@ class Link:
     _state = NEW
     _requested = False
     _passed = False  # the deadline was over when the scope was left
+    _stays = False  # cancelled or late, and left in order: no context of its own thread has it
     _reason: str | BaseException | None = None
     _parent: Link | None = None
     _frame: FrameType | None = None
@@ -122,14 +123,18 @@ class Link:
         return self._deadline < math.inf and self._is_due(_runtime.monotonic())
 
     def _is_in_force(self) -> bool:
-        """Tell whether it is open, and its block is one that the calling thread runs."""
+        """Tell whether it is open, and its block is one that the calling thread runs.
+
+        One that was cancelled before it was left stays in force for the threads that still run in
+        it: what was told to stop stays told.
+        """
         if self._state is not ENTERED or self._fork != _forks[0]:
-            return False
+            return self._stays and self._fork == _forks[0]
         frame = self._frame
         return frame is None or self._thread != _runtime.get_ident() or _frames.on_stack(frame)
 
     def _asks(self, now: float) -> bool:
-        return self._requested or self._is_due(now)
+        return self._requested or self._stays or self._is_due(now)
 
     def _is_due(self, now: float) -> bool:
         return self._deadline <= now + _runtime.MOMENT
@@ -209,8 +214,9 @@ def checkpoint() -> None:
 def remaining() -> float:
     """Return the seconds left until the scope in force stops what runs in it.
 
-    For the `timeout=` of calls that are not the library's. Infinity without a deadline, 0.0 when it
-    has passed or a scope is cancelled. What a `shield` keeps off counts from its end.
+    For the `timeout=` of calls that are not the library's. Infinity without a deadline, which
+    sockets and locks refuse: give them None then. 0.0 when it has passed or a scope is cancelled,
+    which for a socket means "do not wait". What a `shield` keeps off counts from its end.
 
     Example:
         >>> from joinable import fail_after, remaining
@@ -225,7 +231,7 @@ def remaining() -> float:
     link = current.get()
     while link is not None:
         if link._is_in_force():
-            asks = -math.inf if link._requested else link._deadline
+            asks = -math.inf if link._asks(now) else link._deadline
             end = min(end, max(asks, shielded))
             shielded = max(shielded, link._shield_until)
         link = link._parent

@@ -56,10 +56,11 @@ def check_seconds(value: object, where: str) -> None:
 
 def check_span(value: object, where: str, hint: str = "") -> None:
     """Raise unless `value` is a number of seconds of at least 0; infinity is one."""
-    if value is None:
-        raise TypeError(f"{where} must be a number of seconds, not None{hint}")
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        kind = "None" if value is None else f"{_kind(value)} ({short(value)})"
+        raise TypeError(f"{where} must be a number of seconds, not {kind}{hint}")
     check_seconds(value, where)
-    if value < 0:  # type: ignore[operator]  # a number: see above
+    if value < 0:
         raise ValueError(f"{where} must be at least 0, not {value}")
 
 

@@ -5,10 +5,11 @@ What it promises:
 - Nothing starts before all of the input has been looked at.
 - Every call has a thread as soon as `run_all` can start it, so calls may wait for each other;
   `max_workers` bounds that. A thread whose call ends early takes the next one.
-- After a failure nothing more is started. What runs is joined. The first failure is raised: that
-  very exception, with its traceback.
-- Ctrl-C once: nothing more is started, and what runs is joined. Twice: it leaves at once, and the
-  interrupt says which calls it left. The interrupt is raised in either case.
+- After a failure nothing more is started. What runs is asked to stop, and joined. The first failure
+  is raised: that very exception, with its traceback.
+- The scope around it stops the calls, which belong to it. It is left when they have ended.
+- Ctrl-C once: nothing more is started, and what runs is asked to stop, and joined. Twice: it leaves
+  at once, and the interrupt says which calls it left. The interrupt is raised in either case.
 """
 
 # A tuple is an iterable too, and gives something else: the overloads overlap, and the first that
@@ -325,9 +326,12 @@ def run_all(
     Raises:
         TypeError: `funcs` or one of its members is of the wrong kind; nothing has been started.
         ValueError: `max_workers` is below 1; nothing has been started.
-        RuntimeError: The system can start no more threads; what ran has been joined.
-        BaseException: The first failure of a call, itself, after what ran has been joined. What had
-            not started by then never does; later failures are named in a note on the first.
+        RuntimeError: The system can start no more threads; what ran was asked to stop, and joined.
+        BaseException: The first failure of a call, itself, after what ran was asked to stop, and
+            joined. What had not started by then never does; later failures are named in a note on
+            the first.
+        Cancelled: A scope in force asks it to stop: at entry, or it has stopped a call.
+        CancelledError: A call has cancelled the scope of the calls (`current_scope().cancel()`).
     """
     keys, calls = _read(funcs)
     check_workers(max_workers)

@@ -84,15 +84,15 @@ class DeadlineExceeded(TimeoutError):  # noqa: N818  trio's and grpc's name: it 
         self,
         seconds: float,
         unfinished: Sequence[tuple[str, str | None]],
-        stopped: tuple[str, str | None] | None = None,
+        stopped: tuple[str, str] | None = None,
     ) -> None:
         """Build the message from the time limit and, a call, its name and its current line.
 
-        Where nothing is left running, `stopped` says what was stopped, and at which line.
+        Where nothing is left running, `stopped` says what was stopped, and how.
         """
         self._facts = (seconds, (*unfinished,), stopped)
         self.unfinished = tuple(_stuck(name, line) for name, line in unfinished)
-        whom, where = _running(unfinished) if unfinished or stopped is None else _stopped(*stopped)
+        whom, where = stopped or _running(unfinished)
         super().__init__(f"{whom} did not end within {seconds:g} s: {where}")
 
     @override
@@ -106,10 +106,6 @@ def _running(unfinished: Sequence[tuple[str, str | None]]) -> tuple[str, str]:
     whom = repr(unfinished[0][0]) if count == 1 else f"{count} calls"
     places = "; ".join(f"at {line}" if line else "not running yet" for _, line in unfinished)
     return whom, f"{'it is' if count == 1 else 'they are'} {places}"
-
-
-def _stopped(whom: str, line: str | None) -> tuple[str, str]:
-    return whom, f"it was stopped at {line}" if line else "it ended too late"
 
 
 def _stuck(name: str, line: str | None) -> str:

@@ -89,14 +89,12 @@ def current_line(ident: int | None) -> str | None:
 
 
 def raised_at(error: BaseException) -> str | None:
-    """Tell which of the user's lines the exception came from, or else which line."""
-    found, users, traceback = None, False, _traceback_of(error)
+    """Tell which of the user's lines the exception came from; None when it has passed none."""
+    found, traceback = None, _traceback_of(error)
     while traceback is not None:
         code = traceback.tb_frame.f_code
-        theirs = _is_users(code.co_filename)
-        if theirs or not users:
+        if _is_users(code.co_filename):
             found = f"{code.co_filename}:{traceback.tb_lineno} in {code.co_name}"
-            users = theirs
         traceback = traceback.tb_next
     return found
 
@@ -110,13 +108,20 @@ def entering() -> FrameType | None:
 
 
 def leaky_generator(frame: FrameType | None) -> FrameType | None:
-    """Return the frame if it is a generator's, but one that `contextlib` has made a `with` of."""
-    if frame is None or not frame.f_code.co_flags & _GENERATOR_FLAGS:
-        return None
-    back = frame.f_back
-    if back is not None and back.f_code.co_filename == _CONTEXTLIB:
-        return None
-    return frame
+    """Return the frame of the generator in whose block we are; None in a block of another kind.
+
+    A generator that `contextlib` has made a `with` of does not count: the code in that `with` does.
+    """
+    while frame is not None:
+        back = frame.f_back
+        in_contextlib = back is not None and back.f_code.co_filename == _CONTEXTLIB
+        if frame.f_code.co_flags & _GENERATOR_FLAGS:
+            if not in_contextlib:
+                return frame
+        elif frame.f_code.co_filename != _CONTEXTLIB:
+            return None
+        frame = back
+    return None
 
 
 def on_stack(wanted: FrameType) -> bool:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from joinable._chain import Link
 
-__all__ = ["fail_after", "move_on_after", "shield"]
+__all__ = ["fail_after", "move_on_after", "shield", "too_late"]
 
 
 class _Limit(CancelScope):
@@ -29,8 +29,8 @@ class _Limit(CancelScope):
 
     @override
     def _open(self, parent: Link | None) -> None:
-        super()._open(parent)
         self._deadline = _runtime.monotonic() + self._seconds
+        super()._open(parent)  # last: from now on it is entered, and others may look at it
 
 
 class _Failing(_Limit):
@@ -44,9 +44,20 @@ class _Failing(_Limit):
     ) -> bool:
         swallowed = super().__exit__(exc_type, exc, traceback)
         if swallowed and isinstance(exc, Cancelled) and exc._late:
-            line = _frames.raised_at(exc)
-            raise DeadlineExceeded(self._seconds, (), ("the block", line)) from exc
+            raise too_late(self._seconds, "the block", exc) from exc
         return swallowed
+
+
+def too_late(seconds: float, whom: str, stopped_by: BaseException | None) -> DeadlineExceeded:
+    """Make the error that says what has used up its time, and at which line it was stopped."""
+    if stopped_by is None:
+        how = "it ended too late"
+    else:
+        line = _frames.raised_at(stopped_by)
+        how = f"it was stopped at {line}" if line else "it was stopped in its first wait"
+    error = DeadlineExceeded(seconds, (), (whom, how))
+    error.__cause__ = stopped_by
+    return error
 
 
 def move_on_after(seconds: float) -> CancelScope:

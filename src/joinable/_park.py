@@ -44,18 +44,17 @@ def latch() -> Lock:
     return made
 
 
-def leave(waiters: deque[Lock], held: Lock, *, sure: bool = False) -> bool:
+def leave(waiters: deque[Lock], held: Lock) -> bool:
     """Take a latch out of a notifier's queue; True when a notification came that nobody has used.
 
     To be called under the lock that guards the queue, after `park`. When an interrupt has ended the
     wait it may have come after the release: then a latch that is in the queue no more counts as
-    notified. To pass on one too many wakes somebody in vain, one too few leaves him asleep. `sure`
-    is for ends of a wait where there is no such doubt.
+    notified. To pass on one too many wakes somebody in vain, one too few leaves him asleep.
     """
     listed = held in waiters
     if listed:
         waiters.remove(held)
-    return held.acquire(blocking=False) or not (listed or sure)
+    return held.acquire(blocking=False) or not listed
 
 
 def park(held: Lock, timeout: float | None = None) -> bool:
@@ -95,13 +94,13 @@ def _park_once(link: Link, held: Lock, deadline: float) -> bool | None:
         for scope in scopes:
             with scope._lock:
                 scope._sleepers.pop(sleeper, None)
-    if sleeper.woken_by is None:
-        # Not by the clock: a test may have put it back meanwhile.
-        return taken or (False if until == deadline < math.inf else None)
-    if not taken:
-        # The time was up at the same moment. Hold the latch again, as a notifier expects it.
-        held.acquire(blocking=False)
-    raise sleeper.woken_by._interruption()
+    if sleeper.woken:
+        if not taken:
+            # The time was up at the same moment. Hold the latch again, as a notifier expects it.
+            held.acquire(blocking=False)
+        return None
+    # Not by the clock: a test may have put it back meanwhile.
+    return taken or (False if until == deadline < math.inf else None)
 
 
 def _enter(sleeper: Sleeper, scopes: list[Link], until: float, now: float) -> float:
@@ -109,9 +108,8 @@ def _enter(sleeper: Sleeper, scopes: list[Link], until: float, now: float) -> fl
     for scope in scopes:
         with scope._lock:
             scope._sleepers[sleeper] = None
-        if scope._requested:  # looked at when it has been entered
-            with scope._lock:
-                sleeper.wake(scope)
+        if scope._requested or not scope._is_open():  # looked at when it has been entered
+            return -math.inf
         until = min(until, scope._changes_at(now))
     return until
 

@@ -54,6 +54,12 @@ else:
             return taken
 
 
+allocate_rlock = threading.RLock
+"""Make such a lock without that care, which costs a Python call for each use.
+
+For what people use in a hurry; there the standard library has the same weakness.
+"""
+
 daemons_allowed: Callable[[], bool] = getattr(_thread, "daemon_threads_allowed", lambda: True)
 """Whether this interpreter may have daemon threads: an isolated subinterpreter (3.12+) may not."""
 make_channel = queue.SimpleQueue

@@ -7,8 +7,9 @@ What they promise:
 - Only the scope that asked swallows its `Cancelled`. Of several, the outermost asks.
 - A deadline is an absolute time; of nested ones the earlier counts. A `shield` keeps both off, for
   so many seconds.
-- A scope that is left is over: it stops nobody any more. What still runs in it belongs to its
-  parent from then on.
+- A scope that is left is over: it cannot be cancelled any more, its deadline does not fire, and
+  what still runs in it, in other threads, belongs to its parent from then on. But what it has told
+  to stop before stays told.
 
 `_chain` tells how a scope reaches those who wait, `_callback` what holds for callbacks.
 """
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
+    from joinable._chain import Callback
     from joinable._typing import T
 
 __all__ = ["CancelScope", "current_scope"]
@@ -39,16 +41,17 @@ class CancelScope(Link):
     """Bound a block of code that can be told to stop.
 
     `cancel()`, from any thread, makes every wait of the library in the block raise `Cancelled`,
-    which leaves the block and ends there. Threads that were started in the block belong to it.
+    which leaves the block and ends there. Threads that were started in the block are stopped too,
+    and the block does not wait for them: join them, or use `run_all`, which does. Once the block is
+    left it is too late to cancel it: what still runs then belongs to the scope around it.
 
     Example:
         >>> from joinable import CancelScope, sleep, spawn
         >>> with CancelScope() as scope:
-        ...     thread = spawn(sleep, 60)
-        ...     scope.cancel("no need any more")
+        ...     thread = spawn(scope.cancel, "no need any more")
         ...     sleep(60)
-        >>> scope.cancelled, thread.exception is not None
-        (True, True)
+        >>> scope.cancelled, scope.reason
+        (True, 'no need any more')
 
     Args:
         deadline: The monotonic time (`time.monotonic()`, in seconds) at which to stop. For a number
@@ -91,7 +94,7 @@ class CancelScope(Link):
 
     @property
     def cancelled_caught(self) -> bool:
-        """Whether the block was cut short: its `Cancelled` came to its end and stopped there."""
+        """Whether the block was cut short, by a `Cancelled` that has stopped at its end."""
         return self._swallowed
 
     @property
@@ -123,18 +126,17 @@ class CancelScope(Link):
         """
         if not isinstance(reason, str | BaseException | None):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(f"reason must be a text or an exception, not {short(reason)}")
-        if self._state is LEFT or not self._is_of_this_process():
-            return
+        if not self._is_of_this_process():
+            return  # its lock may be held for ever
         with self._lock:
-            if self._requested:
+            if self._requested or self._state is LEFT:
                 return
             self._reason = reason
             self._requested = True  # before the watchers are looked at
             for sleeper in list(self._sleepers):
-                sleeper.wake(self)
+                sleeper.wake()
             callbacks = list(self._callbacks)
-        for callback in callbacks:
-            callback.call()
+        _call_all(callbacks)
 
     def on_cancel(self, callback: Callable[[], object]) -> CancelCallback:
         """Call `callback()` when the scope, or one around it, is cancelled or late.
@@ -145,7 +147,8 @@ class CancelScope(Link):
         should be quick. What it raises goes to `sys.unraisablehook`.
 
         What this returns removes it: use it in a `with`, or call its `remove()`. Leaving the scope
-        removes it too.
+        removes it too. Such a `with` is left by `Cancelled` if the callback was called, whatever
+        the call that it has ended returned or raised.
 
         Example:
             >>> from joinable import CancelScope
@@ -158,8 +161,10 @@ class CancelScope(Link):
             RuntimeError: The scope was not entered, or no thread can be had for a deadline.
         """
         check_callable(callback, "callback")
-        if self._state is NEW:
-            raise RuntimeError("the scope has not been entered: call on_cancel inside its `with`")
+        if self._state is not ENTERED:
+            raise RuntimeError(
+                f"on_cancel has to be called inside the `with` of the scope: {self!r}"
+            )
         return CancelCallback(self, callback)
 
     # ---------------------------------------------------------------- in and out
@@ -189,14 +194,15 @@ class CancelScope(Link):
             raise RuntimeError(
                 f"the scope was entered by another thread, which must leave it: {self!r}"
             )
-        in_force = _chain.current.get()
+        # Not `current`: what lies there may be of a generator that has yielded.
+        in_force = _chain.in_force() if self._is_of_this_process() else self
         try:
             if in_force is not self:
                 raise RuntimeError(
                     f"the scope is left out of order: {self!r}; in force is {in_force!r}"
                 )
         finally:
-            self._close()
+            self._close(stays=in_force is self)
             if in_force is self:
                 _chain.current.set(self._outer)
         self._swallowed = isinstance(exc, Cancelled) and exc._scope is self
@@ -209,15 +215,44 @@ class CancelScope(Link):
             self._shield_until = _runtime.monotonic() + span
         super()._open(parent)
 
-    def _close(self) -> None:
+    def _close(self, *, stays: bool) -> None:
         """Be over: stop nobody any more, and let go of what was only for this block."""
-        self._passed = self._is_open() and self._is_late()
-        self._state = LEFT
+        if self._deadline < math.inf:
+            self._passed = self._is_open() and self._is_late()
         self._frame = None
-        if self._is_of_this_process():
-            for callback in list(self._callbacks):
-                if callback.scope is self:
-                    callback.remove()
+        if not self._is_of_this_process():
+            self._state = LEFT
+            return
+        with self._lock:  # of a `cancel` that comes now, all is done or nothing
+            self._stays = stays and (self._requested or self._passed)
+            self._state = LEFT  # before the watchers are looked at
+        if self._shield != 0:
+            self._lift_shield()
+        for callback in list(self._callbacks) if self._callbacks else ():
+            if callback.scope is self:
+                callback.remove()
+
+    def _lift_shield(self) -> None:
+        """Have those look again who wait in other threads: they belong to our parent now."""
+        with self._lock:
+            for sleeper in list(self._sleepers):
+                sleeper.wake()
+            callbacks = list(self._callbacks)
+        for callback in callbacks:
+            if callback.scope is not self:
+                callback.look_again()
+
+
+def _call_all(callbacks: list[Callback]) -> None:
+    """Call every one, whatever one of them raises."""
+    first: BaseException | None = None
+    for callback in callbacks:
+        try:
+            callback.call()
+        except BaseException as error:  # noqa: BLE001  raised below, when all have been called
+            first = first or error
+    if first is not None:
+        raise first
 
 
 def current_scope() -> CancelScope | None:
@@ -234,13 +269,22 @@ def current_scope() -> CancelScope | None:
     return _chain.in_force()  # type: ignore[return-value]  # the one kind of link there is
 
 
+def task_scope(deadline: float = math.inf) -> CancelScope:
+    """Make the scope of a task: as the constructor does, for less."""
+    scope = CancelScope.__new__(CancelScope)
+    Link.__init__(scope)
+    if deadline < math.inf:
+        scope._deadline = deadline
+    return scope
+
+
 def run_in(scope: CancelScope, parent: Link | None, body: Callable[[], T]) -> T:
     """Run the body of a task in its scope; the context may be the user's own, and is put right."""
     outer = _chain.current.get()
-    scope._open(parent)
+    Link._open(scope, parent)
     _chain.current.set(scope)
     try:
         return body()
     finally:
-        scope._close()
+        scope._close(stays=True)
         _chain.current.set(outer)

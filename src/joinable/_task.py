@@ -44,7 +44,7 @@ from concurrent.futures._base import (
     RUNNING,
 )
 
-from joinable import _events, _frames, _park, _runtime, _unasked
+from joinable import _chain, _events, _frames, _park, _runtime, _unasked
 from joinable._check import check_seconds, short
 from joinable._errors import Cancelled, CancelledError, DeadlineExceeded, InvalidStateError
 from joinable._loops import as_runtime_error, await_future, in_event_loop
@@ -358,6 +358,10 @@ class Task(Future["T"]):
         check_seconds(timeout, "timeout")
         try:
             self._wait_until_done(timeout)
+            if self._state in _CANCELLED:
+                # What stopped the task may have been meant for us, too, and have come a moment
+                # later: then we were stopped, and have not failed.
+                _chain.checkpoint()
             self._asked = True
         except BaseException:
             # Ctrl-C. The finisher may have counted on this waiter; `_claim` answers only once.

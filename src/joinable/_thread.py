@@ -29,9 +29,11 @@ import threading
 from concurrent.futures._base import CANCELLED_AND_NOTIFIED, FINISHED, PENDING, RUNNING
 
 from joinable import _chain, _events, _frames, _park, _runtime, _timer, _unasked
-from joinable._check import check_callable, check_seconds, check_span, short
+from joinable._check import check_seconds
 from joinable._errors import Cancelled, DeadlineExceeded
-from joinable._scope import CancelScope, run_in
+from joinable._launch import Launch, check_call
+from joinable._limits import too_late
+from joinable._scope import run_in, task_scope
 from joinable._task import Task
 from joinable._typing import override
 
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from joinable._chain import Link
+    from joinable._scope import CancelScope
     from joinable._typing import Lock, T
 
 __all__ = ["Thread", "abandoned_threads"]
@@ -55,21 +58,6 @@ _LAST_MOMENT = 1.0
 
 _abandoned: set[Thread[object]] = set()
 """What was given up and still runs. Adding, discarding and copying are atomic on every build."""
-
-
-class _Launch:
-    """One attempt to start a thread: by whom, and what it is to run."""
-
-    __slots__ = ("body", "context", "parent", "place", "process", "revoked", "timer")
-
-    def __init__(self) -> None:
-        self.place = _frames.caller()
-        self.process = os.getpid()
-        self.body: Callable[[], object] | None = None
-        self.context: contextvars.Context | None = None
-        self.parent: Link | None = None
-        self.revoked = False
-        self.timer: _timer.Entry | None = None
 
 
 class Thread(Task["T"], _Standard):
@@ -148,24 +136,22 @@ class Thread(Task["T"], _Standard):
             TypeError: An argument is of the wrong kind.
             ValueError: `timeout` is negative or NaN.
         """
-        _check_call(target, args, kwargs, context)
-        if timeout is not None:
-            check_span(timeout, "timeout")
-            if daemon is None and _runtime.daemons_allowed():
-                daemon = True
+        check_call(target, args, kwargs, context, timeout)
+        if timeout is not None and daemon is None and _runtime.daemons_allowed():
+            daemon = True
         _Standard.__init__(self, group, target, name, args, kwargs, daemon=daemon)
         Task.__init__(self)  # pyright: ignore[reportUnknownMemberType]
         if context is not None:
             self._own_context = context
         if timeout is not None:
             self._timeout = timeout
-        self._joiners: list[Lock] = []
 
     # What a thread begins with, on the class as in `Task`.
     _own_context: contextvars.Context | None = None
-    _launch: _Launch | None = None
+    _launch: Launch | None = None
     _begun = False
     _gone = False
+    _joiners: list[Lock] | None = None
     _timeout: float | None = None
 
     if TYPE_CHECKING:
@@ -188,7 +174,7 @@ class Thread(Task["T"], _Standard):
         """
         if not self._initialized:
             raise RuntimeError("Thread.__init__() not called")
-        launch: _Launch = _Launch()
+        launch = Launch()
         try:
             # The claim too: Ctrl-C may come between its last line and this one's next.
             if self._claim_start(launch):
@@ -251,7 +237,7 @@ class Thread(Task["T"], _Standard):
 
     # ---------------------------------------------------------------- the start, step by step
 
-    def _claim_start(self, launch: _Launch) -> bool:
+    def _claim_start(self, launch: Launch) -> bool:
         """Move from pending to running, with all that the new thread needs; False if cancelled."""
         with self._mutex:
             if self.cancelled():
@@ -275,19 +261,19 @@ class Thread(Task["T"], _Standard):
             self._state = RUNNING
         return True
 
-    def _set_limits(self, launch: _Launch) -> None:
+    def _set_limits(self, launch: Launch) -> None:
         """Give the run its scope, and the timer that gives it up."""
         own = self._own_context
         # Here, not in the new thread: a generator's scope is in force only while that runs.
         launch.parent = _chain.in_force() if own is None else own.get(_chain.current)
         if self._timeout is None:
-            self._scope = CancelScope()
+            self._scope = task_scope()
             return
         deadline = _runtime.monotonic() + self._timeout
-        self._scope = CancelScope(deadline=deadline)
+        self._scope = task_scope(deadline)
         launch.timer = _timer.call_at(deadline + _LAST_MOMENT, self._give_up)
 
-    def _start_failed(self, launch: _Launch, error: BaseException) -> None:
+    def _start_failed(self, launch: Launch, error: BaseException) -> None:
         """Be pending again, or cancelled where an OS thread may exist; nothing if the call runs.
 
         What was raised does not tell whether there is an OS thread: a signal handler may raise any
@@ -326,6 +312,8 @@ class Thread(Task["T"], _Standard):
             if self.done():
                 self._let_go()
                 self._drop_call()
+                if not self._begun:  # it was given up, or its start was taken back
+                    self._end()
             return
         try:
             self._run_body()
@@ -351,7 +339,9 @@ class Thread(Task["T"], _Standard):
         else:
             del body, context, parent
             if scope._has_run_out(None):
-                self._finish(FINISHED, exception=self._too_late(None))
+                self._finish(
+                    FINISHED, exception=too_late(self._timeout or 0.0, repr(self._name), None)
+                )
             else:
                 self._finish(FINISHED, result)
 
@@ -362,16 +352,9 @@ class Thread(Task["T"], _Standard):
             self._finish(CANCELLED_AND_NOTIFIED)
             return
         self._annotate(error)
-        outcome = self._too_late(error) if late else error
+        outcome = too_late(self._timeout or 0.0, repr(self._name), error) if late else error
         if not self._finish(FINISHED, exception=outcome) and not isinstance(error, Cancelled):
             self._report_late(error)
-
-    def _too_late(self, error: BaseException | None) -> DeadlineExceeded:
-        """Make the outcome of a run that has used up its time, and ended."""
-        line = None if error is None else _frames.raised_at(error)
-        late = DeadlineExceeded(self._timeout or 0.0, (), (repr(self._name), line))
-        late.__cause__ = error
-        return late
 
     def _give_up(self) -> None:
         """Complete the task whose call does not stop: on the timer's thread."""
@@ -389,8 +372,8 @@ class Thread(Task["T"], _Standard):
         launch = self._launch
         if launch is not None and launch.timer is not None:
             launch.timer.cancel()
+            _abandoned.discard(self)
         self._scope = None
-        _abandoned.discard(self)
         with self._mutex:
             self._gone = True
             while self._joiners:
@@ -404,11 +387,17 @@ class Thread(Task["T"], _Standard):
             with self._mutex:
                 if self._gone:
                     return True
+                if self._joiners is None:
+                    self._joiners = []
                 self._joiners.append(held)
             return _park.park(held, timeout) or self._gone
+        except Cancelled:
+            if not self._gone:
+                raise
+            return True  # cancelled at the moment of the end: there is nothing to wait for
         finally:
             with self._mutex:
-                if held in self._joiners:
+                if self._joiners and held in self._joiners:
                     self._joiners.remove(held)
 
     def _let_go(
@@ -419,7 +408,7 @@ class Thread(Task["T"], _Standard):
             launch = self._launch
             # Else another OS thread was here before: of an interrupted start that was tried again.
             if launch is None or launch.body is None or launch.context is None:
-                return self.run, _NOTHING, CancelScope(), None
+                return self.run, _NOTHING, task_scope(), None
             body, context = launch.body, launch.context
             del self.run
             if getattr(body, "__func__", None) is not type(self).run:
@@ -427,7 +416,7 @@ class Thread(Task["T"], _Standard):
                 self.run = body  # type: ignore[method-assign, assignment]
             launch.body = launch.context = self._own_context = None
             parent, launch.parent = launch.parent, None
-            scope = self._scope or CancelScope()
+            scope = self._scope or task_scope()
         return body, context, scope, parent  # type: ignore[return-value]  # what `run` was, or is on the instance
 
     def _drop_call(self) -> None:
@@ -481,16 +470,3 @@ def abandoned_threads() -> list[Thread[object]]:
         (thread for thread in _abandoned.copy() if thread.done() and thread.is_alive()),
         key=lambda thread: thread.name,
     )
-
-
-def _check_call(target: object, args: object, kwargs: object, context: object) -> None:
-    if target is not None:
-        check_callable(target, "target")
-    if not hasattr(args, "__iter__"):
-        raise TypeError(
-            f"args must be a tuple of arguments, not {short(args)}: write args=({short(args)},)"
-        )
-    if kwargs is not None and not hasattr(kwargs, "keys"):
-        raise TypeError(f"kwargs must be a mapping of names to arguments, not {short(kwargs)}")
-    if context is not None and not isinstance(context, contextvars.Context):
-        raise TypeError(f"context must be a contextvars.Context or None, not {short(context)}")

@@ -14,6 +14,7 @@ import argparse
 import functools
 import gc
 import os
+import queue
 import statistics
 import subprocess
 import sys
@@ -24,12 +25,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import joinable
+from joinable import sync
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 THREADS = 200  # a contender starts so many a round: some 10 ms, well above the clock's grain
 CALLS = 50
+TURNS = 20_000  # of what takes a microsecond or less
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +88,33 @@ def blocking() -> None:
     time.sleep(0.002)
 
 
+def turns_of_events(kind: type[threading.Event]) -> None:
+    event = kind()
+    for _ in range(TURNS):
+        event.set()
+        event.wait()
+        event.clear()
+
+
+def turns_of_semaphores(kind: type[threading.Semaphore]) -> None:
+    permits = kind(1)
+    for _ in range(TURNS):
+        permits.acquire()
+        permits.release()
+
+
+def turns_of_queues(kind: type[queue.Queue[int]]) -> None:
+    items = kind()
+    for number in range(TURNS):
+        items.put(number)
+        items.get()
+
+
+def uncontended(name: str, turn: Callable[[type], None], ours: type, theirs: type) -> Row:
+    """Compare a primitive of `sync` with its standard one, where no scope is in force."""
+    return Row(name, functools.partial(turn, ours), functools.partial(turn, theirs), 1.2)
+
+
 ROWS = (
     Row("Thread: start, run, result", our_thread, standard_thread, 1.2),
     Row("Thread: start, run, result, join", our_thread_joined, standard_thread, 1.2),
@@ -98,6 +128,15 @@ ROWS = (
         functools.partial(run_all, blocking, 100),
         functools.partial(standard_list, blocking, 100),
     ),
+    uncontended("sync.Event: set, wait, clear", turns_of_events, sync.Event, threading.Event),
+    uncontended(
+        "sync.Semaphore: acquire, release",
+        turns_of_semaphores,
+        sync.Semaphore,
+        threading.Semaphore,
+    ),
+    uncontended("sync.Queue: put, get", turns_of_queues, sync.Queue, queue.Queue),
+    uncontended("sync.LifoQueue: put, get", turns_of_queues, sync.LifoQueue, queue.LifoQueue),
     Row("the same again (threading.Thread against itself)", standard_thread, standard_thread),
 )
 

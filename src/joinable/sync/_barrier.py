@@ -43,11 +43,14 @@ class Barrier(threading.Barrier):
 
     Args:
         parties: How many threads have to meet; 1 or more.
-        action: Called by the last that comes, before any of them goes on.
+        action: Called by the last that comes, before any of them goes on; outside the barrier's
+            lock, so it may use the barrier.
         timeout: The timeout of every `wait` that is given none, in seconds.
 
     Thread-safety: every method may be called by any thread at any time.
     """
+
+    _next_is_broken = False  # one of the next round was cancelled before it could come
 
     if TYPE_CHECKING:
         _cond: Condition
@@ -57,7 +60,6 @@ class Barrier(threading.Barrier):
         _state: int
         _count: int
 
-        def _exit(self) -> None: ...
         def _break(self) -> None: ...
 
     def __init__(
@@ -72,11 +74,11 @@ class Barrier(threading.Barrier):
             check_callable(action, "action")
         check_seconds(timeout, "timeout")
         super().__init__(parties, action, timeout)  # type: ignore[arg-type]  # what it returns is dropped
-        self._cond = Condition(_runtime.allocate_mutex())
+        self._cond = Condition(_runtime.allocate_rlock())
 
     @override
     def wait(self, timeout: float | None = None) -> int:
-        """Wait until so many threads as it takes are here.
+        """Wait until as many threads are here as `parties` says, then go on together.
 
         Args:
             timeout: Wait so many seconds at most. None: as the barrier was made.
@@ -89,9 +91,8 @@ class Barrier(threading.Barrier):
             threading.BrokenBarrierError: It is broken, or was reset, or the time was up.
         """
         check_seconds(timeout, "timeout")
-        _chain.checkpoint()
         with self._cond:
-            self._enter()
+            self._come()
             index = self._count
             self._count += 1
             try:
@@ -104,11 +105,27 @@ class Barrier(threading.Barrier):
                 self._exit()
         return index
 
-    def _enter(self) -> None:
+    def _come(self) -> None:
         """Wait while those of the round before are on their way out."""
-        self._cond.wait_for(lambda: self._state in {_FILLING, _BROKEN})
+        try:
+            _chain.checkpoint()
+            self._cond.wait_for(lambda: self._state in {_FILLING, _BROKEN})
+        except BaseException:
+            # The others of our round would wait for us.
+            if self._state == _FILLING:
+                self._break()
+            else:
+                self._next_is_broken = True
+            raise
         if self._state == _BROKEN:
             raise threading.BrokenBarrierError
+
+    def _exit(self) -> None:
+        """Begin the next round if we are the last of this one."""
+        if self._count == 0 and self._state in {_DRAINING, _RESETTING}:
+            self._state = _BROKEN if self._next_is_broken else _FILLING
+            self._next_is_broken = False
+            self._cond.notify_all()
 
     def _meet(self, timeout: float | None) -> None:
         try:
@@ -147,9 +164,9 @@ class Barrier(threading.Barrier):
     def reset(self) -> None:
         """Make it as new; whoever waits gets a `threading.BrokenBarrierError`."""
         with self._cond:
-            if self._count > 0:
-                if self._state != _RESETTING:
-                    self._state = _RESETTING
-            else:
+            self._next_is_broken = False
+            if self._count == 0:
                 self._state = _FILLING
+            elif self._state != _DRAINING:  # those who have met, have met
+                self._state = _RESETTING
             self._cond.notify_all()

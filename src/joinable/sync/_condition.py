@@ -1,10 +1,11 @@
 """`Condition`: the standard one with a wait that can be cancelled; what the others are built on.
 
-Who may run between which lines. `_waiters`, the standard library's queue of latches, is touched
-only by who has the condition's lock. `notify` (inherited) releases the first latch that nobody has
-released before and takes it out of the queue. A canceller may release a latch at any time. A waiter
-that has been cancelled takes the lock back, leaves the queue, and can tell then whether a
-notification has reached it (`_park`): that one it passes on, still under the lock.
+Who may run between which lines. `_waiters`, the standard library's queue, is touched
+only by who has the condition's lock. `notify` (inherited) releases the first waiter whose latch
+nobody has released before, and takes it out of the queue. A canceller may release a latch at any
+time. A waiter that has been cancelled takes the lock back and leaves the queue. If `notify` has
+reached it, then that is written in it (`told`): such a notification it passes on, still under the
+lock, but only to one that waited already when it was given.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ import threading
 
 from joinable import _chain, _park, _runtime
 from joinable._check import check_callable, check_seconds
-from joinable._errors import Cancelled
 from joinable._typing import override
 
 TYPE_CHECKING = False
@@ -25,6 +25,23 @@ if TYPE_CHECKING:
     from joinable._typing import T
 
 __all__ = ["Condition"]
+
+
+class _Waiter:
+    """One wait, as `notify` sees it."""
+
+    __slots__ = ("condition", "latch", "serial", "told")
+
+    def __init__(self, condition: Condition, serial: int) -> None:
+        self.condition = condition
+        self.latch = _park.latch()
+        self.serial = serial  # counts those who have ever waited
+        self.told: int | None = None  # who was the last of them when it was notified
+
+    def release(self) -> None:
+        """End the wait; RuntimeError if a canceller was first, and then `notify` tries the next."""
+        self.latch.release()
+        self.told = self.condition.serial
 
 
 class Condition(threading.Condition):
@@ -50,15 +67,18 @@ class Condition(threading.Condition):
 
     if TYPE_CHECKING:
         # The standard library's own names, which it gives to the lock's methods.
-        _waiters: deque[_typing.Lock]
+        _waiters: deque[_Waiter]
 
         def _is_owned(self) -> bool: ...
         def _release_save(self) -> object: ...
         def _acquire_restore(self, state: object, /) -> None: ...
 
+    serial = 0
+    """How many have waited so far; for the library's own use."""
+
     def __init__(self, lock: _typing.AnyLock | None = None) -> None:
         """Make a condition that nobody waits for."""
-        super().__init__(_runtime.allocate_mutex() if lock is None else lock)  # type: ignore[arg-type]  # any lock will do
+        super().__init__(_runtime.allocate_rlock() if lock is None else lock)  # type: ignore[arg-type]  # any lock will do
 
     @override
     def wait(self, timeout: float | None = None) -> bool:
@@ -78,18 +98,18 @@ class Condition(threading.Condition):
         if not self._is_owned():
             raise RuntimeError("wait() needs the lock: call it inside `with condition:`")
         _chain.checkpoint()
-        held = _park.latch()
-        self._waiters.append(held)
-        saved = self._release_save()
+        self.serial += 1
+        waiter = _Waiter(self, self.serial)
         try:
-            notified = _park.park(held, timeout)
-        except BaseException as error:
-            self._take_back(saved)
-            if _park.leave(self._waiters, held, sure=isinstance(error, Cancelled)):
-                self.notify()
+            self._waiters.append(waiter)
+            notified = self._park(waiter, timeout)
+        except BaseException:
+            self._leave(waiter)
+            self._pass_on(waiter)
             raise
-        self._take_back(saved)
-        return notified or _park.leave(self._waiters, held, sure=True)
+        self._leave(waiter)
+        # Either: an interrupt may have come between the two lines of `release`.
+        return notified or waiter.told is not None
 
     @override
     def wait_for(self, predicate: Callable[[], T], timeout: float | None = None) -> T:
@@ -116,10 +136,30 @@ class Condition(threading.Condition):
             result = predicate()
         return result
 
-    def _take_back(self, saved: object) -> None:
+    def _leave(self, waiter: _Waiter) -> None:
+        if waiter in self._waiters:
+            self._waiters.remove(waiter)
+
+    def _pass_on(self, waiter: _Waiter) -> None:
+        told = waiter.told
+        if told is not None and self._waiters and self._waiters[0].serial <= told:
+            self.notify()
+
+    def _park(self, waiter: _Waiter, timeout: float | None) -> bool:
+        """Wait without the lock."""
+        saved = self._release_save()
         try:
-            self._acquire_restore(saved)
+            return _park.park(waiter.latch, timeout)
+        finally:
+            self._take_back(saved)
+
+    def _take_back(self, saved: object) -> None:
+        done: list[object] = []
+        try:
+            # In one step: an interrupt comes before it, or after it was noted.
+            done.extend(map(self._acquire_restore, (saved,)))
         except BaseException:
-            # Ctrl-C. Whoever called `wait` is about to let the lock go, and must have it.
-            self._acquire_restore(saved)
+            # Whoever called `wait` is about to let the lock go, and must have it.
+            if not done:
+                self._acquire_restore(saved)
             raise

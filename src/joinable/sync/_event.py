@@ -41,7 +41,7 @@ class Event(threading.Event):
         """Make an event that is not set."""
         super().__init__()
         # Reentrant: a signal handler may call `set` while its thread is inside `wait`.
-        self._cond = Condition(_runtime.allocate_mutex())
+        self._cond = Condition(_runtime.allocate_rlock())
 
     @override
     def wait(self, timeout: float | None = None) -> bool:
@@ -58,6 +58,10 @@ class Event(threading.Event):
         """
         if timeout is not None:
             check_seconds(timeout, "timeout")
-        _chain.checkpoint()
+        link = _chain.current.get()
+        if link is not None:
+            _chain.check(link)
+        if self._flag:  # read without the lock, as `is_set` does
+            return True
         with self._cond:
-            return self._flag or self._cond.wait(timeout)
+            return self.is_set() or self._cond.wait(timeout)

@@ -60,7 +60,7 @@ class Queue(queue.Queue["T"]):
         """Make an empty queue."""
         check_count(maxsize, "maxsize", least=None)
         super().__init__(maxsize)
-        mutex = _runtime.allocate_mutex()
+        mutex = _runtime.allocate_rlock()
         self.mutex = mutex  # type: ignore[assignment]  # reentrant, which a Lock is not
         self.not_empty = Condition(mutex)
         self.not_full = Condition(mutex)

@@ -48,7 +48,7 @@ class Semaphore(threading.Semaphore):
         """Make a semaphore with so many permits."""
         check_count(value, "value")
         super().__init__(value)
-        self._cond = Condition(_runtime.allocate_mutex())
+        self._cond = Condition(_runtime.allocate_rlock())
 
     @override
     def acquire(self, blocking: bool = True, timeout: float | None = None) -> bool:

@@ -19,7 +19,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Self
 
-from joinable import _runtime, _unasked
+from joinable import _runtime, _timer, _unasked
 from joinable._check import check_seconds
 from joinable.testing._latch import Latch
 from joinable.testing._waits import PATIENCE, Ledger, Outcome, Wait
@@ -36,7 +36,7 @@ __all__ = ["FakeClock"]
 
 _REAL_TIME = time.monotonic  # to see whether somebody else has taken over the runtime
 _PLAIN_LOCK = type(_runtime.allocate_lock())
-#: Seconds between two looks at a reporting thread that was there before the clock.
+#: Seconds between two looks at a thread of the library that was there before the clock.
 _GLANCE = 0.001
 #: How often it is looked at before it is left to itself.
 _GLANCES = 5_000
@@ -183,20 +183,22 @@ class FakeClock:
         try:
             for name in _REPLACED:
                 setattr(_runtime, name, getattr(seam, name))
-            self._adopt_service()
+            for services in (_unasked, _timer):
+                self._adopt(services.service(), services.look_again)
         except BaseException:
             self.__exit__(None, None, None)
             raise
 
-    def _adopt_service(self) -> None:
-        """Count the reporting thread if it runs: it sleeps in real time, and must come to ours."""
-        service = _unasked.service()
+    def _adopt(
+        self, service: threading.Thread | None, look_again: Callable[[], threading.Thread | None]
+    ) -> None:
+        """Count a thread of the library: it sleeps in real time, and must come to ours."""
         if service is None:
             return
         life = self._books.adopt(service)
         # With the message before it, it cannot end without coming to our `receive`. If another one
         # has the message, or none, this one was about to end and will not come.
-        if _unasked.look_again() is not service:
+        if look_again() is not service:
             self._books.end(life)
             return
         # It may have had its last message already, and end without coming to us.

@@ -27,7 +27,7 @@ import time
 import weakref
 from typing import TYPE_CHECKING, Any, Self, cast
 
-from joinable import _events, _frames, _runtime, _unasked
+from joinable import _events, _frames, _runtime, _timer, _unasked
 from joinable._check import check_seconds
 from joinable._task import Task
 from joinable._typing import override
@@ -227,7 +227,7 @@ class NoLeaks(contextlib.ContextDecorator):
             # Stands for a thread that Python did not start; before 3.12 it may outlive that.
             return thread.ident not in _idents() or self._allow(thread)
         return (
-            thread is _unasked.service()
+            thread in {_unasked.service(), _timer.service()}
             or thread.name == HELPER
             or (kind.__name__ == "TMonitor" and kind.__module__.startswith("tqdm"))
             or self._allow(thread)
