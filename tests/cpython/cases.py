@@ -1,4 +1,4 @@
-"""The cases of CPython's own tests that are about threads and futures.
+"""The cases of CPython's own tests that are about threads, futures, locks and queues.
 
 A case is known by its name without the leading `test.`: `test_threading.ThreadTests.test_name`.
 """
@@ -14,29 +14,30 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 MODULES = (
-    "test_threading",
+    "test_threading",  # with all of `lock_tests`; test_thread has but its LockTests once more
     "test_concurrent_futures.test_future",
-    # The rest use a standard ThreadPoolExecutor, made of our threads and giving out our tasks.
+    # These use a standard ThreadPoolExecutor, made of our threads and giving out our tasks.
     "test_concurrent_futures.test_wait",
     "test_concurrent_futures.test_as_completed",
     "test_concurrent_futures.test_thread_pool",
     "test_concurrent_futures.test_shutdown",
+    "test_queue",
 )
-# The classes in these modules that would test nothing of ours: the standard locks; `Timer`, which
-# is built on the real Thread; the list of the standard module's public names.
+# The classes in these modules that would test nothing of ours: the standard RLock; `Timer`, which
+# is built on the real Thread; the list of the standard module's public names; `SimpleQueue`.
 _NOT_OURS = frozenset(
     (
-        "LockTests",
         "PyRLockTests",
         "CRLockTests",
-        "EventTests",
-        "ConditionAsRLockTests",
-        "ConditionTests",
-        "SemaphoreTests",
-        "BoundedSemaphoreTests",
-        "BarrierTests",
         "TimerTests",
         "MiscTestCase",
+        "PySimpleQueueTest",
+        "CSimpleQueueTest",
+        # The same cases as in CQueueTest and so on, for a second copy of `queue`: ours is but one.
+        "PyQueueTest",
+        "PyLifoQueueTest",
+        "PyPriorityQueueTest",
+        "PyFailingQueueTest",
     )
 )
 # Executors that work in processes or interpreters, with the same futures as a pool of threads.

@@ -9,6 +9,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 _EVERYWHERE = frozenset(("3.11", "3.12", "3.13", "3.14", "3.14t", "3.15", "3.15t"))
+_BEFORE_3_13 = frozenset(("3.11", "3.12"))
+_SINCE_3_13 = _EVERYWHERE - _BEFORE_3_13
 _SINCE_3_14 = frozenset(("3.14", "3.14t", "3.15", "3.15t"))
 
 
@@ -26,6 +28,14 @@ _OWN_REPR = (
     "A Task is shown with its name and its outcome, which tell one from the other; a Future with "
     "its address."
 )
+_SYNC_REPR = Difference(
+    "It is shown with the module in which its class is, as the standard ones are: that has dots in "
+    "its name, and the pattern allows none. What follows it is the same."
+)
+_A_CLASS = (
+    "A standard lock is a type of its own in C. Ours is a class like any other: it is called to "
+    "make a lock, and a subclass of it does no harm."
+)
 
 DIFFERENCES = {
     "test_threading.ThreadTests.test_no_refcycle_through_target": Difference(
@@ -39,6 +49,21 @@ DIFFERENCES = {
         "exit; with `import concurrent.futures` alone the script fails in the same way.",
         _SINCE_3_14,
     ),
+    "test_threading.ThreadTests.test_disallow_instantiation": Difference(_A_CLASS, _BEFORE_3_13),
+    "test_threading.ThreadTests.test_lock_no_subclass": Difference(_A_CLASS, _SINCE_3_13),
+    "test_threading.LockTests.test_timeout": Difference(
+        "A timeout longer than the system can count is no OverflowError, here as everywhere in the "
+        "library, but a wait of the longest time that it can count."
+    ),
+    "test_threading.EventTests.test_at_fork_reinit": Difference(
+        "The case holds the event's lock and expects not to get it again. Ours is reentrant, so "
+        "that a signal handler may set the event which its thread waits for. After a fork it is "
+        "as new, as it should be."
+    ),
+    "test_threading.EventTests.test_repr": _SYNC_REPR,
+    "test_threading.SemaphoreTests.test_repr": _SYNC_REPR,
+    "test_threading.BoundedSemaphoreTests.test_repr": _SYNC_REPR,
+    "test_threading.BarrierTests.test_repr": _SYNC_REPR,
     _FUTURE + "test_cancel": Difference(
         "cancel() leaves CANCELLED_AND_NOTIFIED, where a Future is CANCELLED until a worker comes "
         "by: wait() and as_completed() know at once."

@@ -1,4 +1,4 @@
-"""Run CPython's own tests of threads and futures on `joinable.Thread` and `joinable.Task`.
+"""Run CPython's own tests of threads, futures, locks and queues on ours.
 
 `stand_in` says how our classes get there, `cases` which cases run, `differences` which of them fail
 and why. What fails without being listed is an error, and so is what is listed and passes.
@@ -46,7 +46,7 @@ def main() -> int:
     if not options.standard:
         _check_stand_ins()
     listed = {} if options.standard else differences.on(_interpreter())
-    verdict = _run(options.cases, listed)
+    verdict = _run(options.cases, listed, ours=not options.standard)
     _print(verdict, listed)
     return 1 if verdict.failed or not verdict.passed else 0
 
@@ -90,10 +90,19 @@ def _check_stand_ins() -> None:
         sys.exit(f"run.py: the stand-ins do not reach a new process: {found.stdout.decode()}")
 
 
-def _run(wanted: list[str], listed: dict[str, differences.Difference]) -> Verdict:
+def _run(wanted: list[str], listed: dict[str, differences.Difference], *, ours: bool) -> Verdict:
     faulthandler.dump_traceback_later(_HANG, exit=True)
     support = _support()
     outcomes = Outcomes(support, listed)
+    suite, found = _suite(wanted, ours=ours)
+    known = frozenset(cases.name_of(case) for case in cases.members(suite))
+    suite.run(outcomes)
+    faulthandler.cancel_dump_traceback_later()
+    return judge(outcomes, _within(listed, found, wanted), known)
+
+
+def _suite(wanted: list[str], *, ours: bool) -> tuple[unittest.TestSuite, set[str]]:
+    """Return the cases that are wanted, and the modules that were found."""
     suite, found = unittest.TestSuite(), set[str]()
     for name in cases.MODULES:
         module = cases.find(name)
@@ -101,11 +110,13 @@ def _run(wanted: list[str], listed: dict[str, differences.Difference]) -> Verdic
             print(f"{name}: this interpreter's test package is without it")
             continue
         found.add(name)
+        if ours and name == "test_queue":
+            stand_in.install_queues(module)
         suite.addTest(cases.load(module, wanted))
-    known = frozenset(cases.name_of(case) for case in cases.members(suite))
-    suite.run(outcomes)
-    faulthandler.cancel_dump_traceback_later()
-    return judge(outcomes, _within(listed, found, wanted), known)
+    others = {type(case) for case in cases.members(suite) if stand_in.tests_others(type(case))}
+    if ours and others:
+        sys.exit(f"run.py: these would not test anything of ours: {others}")
+    return suite, found
 
 
 def _within(

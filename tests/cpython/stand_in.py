@@ -1,12 +1,16 @@
-"""Put `joinable.Thread` and `joinable.Task` where code expects the standard library's classes.
+"""Put `joinable.Thread`, `Task` and `sync` where code expects the standard library's classes.
 
-After `install` an `import threading` gets a module whose `Thread` is ours and whose other names are
-the standard ones, and `concurrent.futures` makes a `Task` where it made a `Future`. The real module
-stays as it is: the standard library's own classes, and ours, are built on its `Thread`.
+After `install` an `import threading` gets a module whose `Thread`, `Lock`, `Condition`, `Event`,
+`Semaphore`, `BoundedSemaphore` and `Barrier` are ours and whose other names are the standard ones,
+and `concurrent.futures` makes a `Task` where it made a `Future`. The real module stays as it is:
+the standard library's own classes, and ours, are built on it.
+
+`test_queue` runs on copies of the module `queue` that it makes, so an import would not bring it our
+queues: `install_queues` puts them into the copy, with the exceptions that they raise.
 
 The same holds for the code that the tests run elsewhere: in a new process (`python -c CODE`), in a
 subinterpreter, and in a subinterpreter of a new process. Such code gets a first line that calls
-`install` there. Code that names neither a thread nor a future is left as it was written: it may be
+`install` there. Code that names nothing which is replaced is left as it was written: it may be
 about what is imported.
 
 `Thread.report_after` is 0: errors are reported at once and by the thread itself, which is what the
@@ -18,6 +22,7 @@ from __future__ import annotations
 import concurrent.futures
 import concurrent.futures._base
 import importlib
+import queue
 import subprocess
 import sys
 import textwrap
@@ -27,13 +32,33 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import joinable
+from joinable import sync
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 # Appended to a new interpreter's path: it may have been told to ignore the environment's.
 _PATHS = [str(Path(__file__).parent), str(Path(joinable.__file__).parent.parent)]
-_NAMES = ("Thread", "futures")
+_THREADING: dict[str, object] = {
+    "Thread": joinable.Thread,
+    "Lock": sync.Lock,
+    "Condition": sync.Condition,
+    "Event": sync.Event,
+    "Semaphore": sync.Semaphore,
+    "BoundedSemaphore": sync.BoundedSemaphore,
+    "Barrier": sync.Barrier,
+}
+_QUEUE: dict[str, object] = {
+    "Queue": sync.Queue,
+    "LifoQueue": sync.LifoQueue,
+    "PriorityQueue": sync.PriorityQueue,
+    "ShutDown": sync.ShutDown,
+    "Empty": queue.Empty,
+    "Full": queue.Full,
+}
+# How the classes of `lock_tests` call what they try.
+_TRIED = ("locktype", "condtype", "eventtype", "semtype", "barriertype")
+_NAMES = (*_THREADING, "futures")
 # What runs code in a subinterpreter: module, function, position of the code in its arguments.
 _DOORS = (
     ("_testcapi", "run_in_subinterp", 0),
@@ -73,7 +98,7 @@ def install(test_package: str | None = None, *, ours: bool = True) -> None:
         importlib.import_module("test").__path__.append(test_package)
     if ours:
         joinable.Thread.report_after = 0
-        sys.modules["threading"] = _View(threading, {"Thread": joinable.Thread})
+        sys.modules["threading"] = _View(threading, _THREADING)
         for module in (concurrent.futures, concurrent.futures._base):
             setattr(module, "Future", joinable.Task)  # noqa: B010  checkers know it for a class
     line = (
@@ -85,8 +110,24 @@ def install(test_package: str | None = None, *, ours: bool = True) -> None:
         _change_door(name, function, position, line)
 
 
+def install_queues(test_queue: types.ModuleType) -> None:
+    """Put our queues into the copy of `queue` on which the cases of the module run.
+
+    Raises:
+        AttributeError: The module has no such copy, and would test nothing of ours.
+    """
+    copy: types.ModuleType = test_queue.c_queue
+    vars(copy).update(_QUEUE)
+
+
+def tests_others(kind: type[object]) -> bool:
+    """Tell whether a class of `lock_tests` would try a lock or the like that is not ours."""
+    tried = [getattr(kind, name) for name in _TRIED if hasattr(kind, name)]
+    return any(one not in _THREADING.values() for one in tried)
+
+
 def prepared(code: str, line: str) -> str:
-    """Return the code with that first line, if it is about threads or futures."""
+    """Return the code with that first line, if it is about threads, futures or locks."""
     if not any(name in code for name in _NAMES):
         return code
     # From 3.14 on `-c` takes code that is indented as a whole; with our line it would not be.
