@@ -11,6 +11,8 @@ for the end of another one to start, unless the caller set a limit: while anythi
 another lane is started.
 """
 
+# A scope's inner names are not for its users, but for the floors that are built on it.
+# pyright: reportPrivateUsage=false
 from __future__ import annotations
 
 import contextvars
@@ -19,8 +21,7 @@ import threading
 from joinable import _chain, _frames, _runtime, _unasked
 from joinable._check import short
 from joinable._errors import Cancelled, CancelledError
-from joinable._limits import shield
-from joinable._scope import CancelScope
+from joinable._scope import task_scope
 from joinable._thread import Thread
 
 TYPE_CHECKING = False
@@ -53,20 +54,26 @@ class Batch:
         self.failures: list[tuple[int, BaseException]] = []
         self.lanes: list[Thread[None]] = []
         self.running: dict[threading.Thread, int] = {}  # what each lane took last
-        self.scope = CancelScope()  # the calls' own; who joins them is outside
+        self.scope = task_scope()  # the calls' own
         self.cut = False  # a call was stopped by it
-        self.context: contextvars.Context | None = None  # never entered; a call has a copy of it
+        self.context = contextvars.copy_context()  # never run in; every call has a copy of it
         self.place = _frames.caller()
         self.left = False  # a second Ctrl-C: nobody will look at `failures` any more
 
     def run(self, max_workers: int | None) -> None:
         """Run everything, and join it whatever happens."""
         _chain.checkpoint()
-        with self.scope:
-            self.context = contextvars.copy_context()
-            # The calls hear of a cancellation around us; who joins them waits for their end.
-            with shield(None):
-                self._run(max_workers)
+        # The calls are in the scope, and so in those around us. Who joins them is in none, to wait
+        # for their end. Each in a context of its own: whatever Ctrl-C interrupts, the caller's
+        # context is as it was.
+        self.scope._open(_chain.in_force())
+        self.context.run(_chain.current.set, self.scope)
+        outside = contextvars.copy_context()
+        outside.run(_chain.current.set, None)
+        try:
+            outside.run(self._run, max_workers)
+        finally:
+            self.scope._close(stays=True)
 
     def _run(self, max_workers: int | None) -> None:
         try:
@@ -151,7 +158,7 @@ class Batch:
     def _call(self, index: int) -> object:
         call = self.calls[index]
         self.calls[index] = _taken  # nothing of a finished call is kept
-        return self.context.copy().run(call)  # type: ignore[union-attr]  # made before the lanes
+        return self.context.copy().run(call)
 
     def _failed(self, index: int, error: BaseException) -> None:
         if isinstance(error, Cancelled) and error._scope is self.scope:

@@ -11,6 +11,8 @@ scope that reaches it and then looks whether one has been cancelled; it looks on
 has been settled meanwhile, since the timer's thread does the same while another one removes it.
 """
 
+# A scope's inner names are not for its users, but for the floors that are built on it.
+# pyright: reportPrivateUsage=false
 from __future__ import annotations
 
 import math

@@ -19,6 +19,8 @@ The child of a fork has none of the threads that could leave or cancel what it i
 may be held for ever: scopes of the parent process are not in force there.
 """
 
+# A scope's inner names are not for its users, but for the floors that are built on it.
+# pyright: reportPrivateUsage=false
 from __future__ import annotations
 
 import contextvars

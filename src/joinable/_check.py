@@ -54,6 +54,13 @@ def check_seconds(value: object, where: str) -> None:
         raise ValueError(f"{where} must be a number of seconds, not NaN")
 
 
+def check_time(value: object, where: str) -> None:
+    """Raise unless `value` is a time of the monotonic clock."""
+    if value is None:
+        raise TypeError(f"{where} must be a time of time.monotonic(), not None; leave it out")
+    check_seconds(value, where)
+
+
 def check_span(value: object, where: str, hint: str = "") -> None:
     """Raise unless `value` is a number of seconds of at least 0; infinity is one."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):

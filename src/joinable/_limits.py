@@ -3,6 +3,8 @@
 Each makes a `CancelScope` whose time counts from its `with`.
 """
 
+# A scope's inner names are not for its users, but for the floors that are built on it.
+# pyright: reportPrivateUsage=false
 from __future__ import annotations
 
 from joinable import _frames, _runtime

@@ -19,6 +19,8 @@ it was the one. When the canceller came first and the waiter has taken the latch
 may release it a second time; that is the one which has to be passed on.
 """
 
+# A scope's inner names are not for its users, but for the floors that are built on it.
+# pyright: reportPrivateUsage=false
 from __future__ import annotations
 
 import math
@@ -57,16 +59,16 @@ def leave(waiters: deque[Lock], held: Lock) -> bool:
     return held.acquire(blocking=False) or not listed
 
 
-def park(held: Lock, timeout: float | None = None) -> bool:
-    """Wait until the latch is released, `timeout` seconds at most.
+def park(held: Lock, deadline: float = math.inf) -> bool:
+    """Wait until the latch is released, and no longer than to a time of the clock's.
 
     Raises:
         Cancelled: A scope in force asks for it.
     """
     link = _chain.current.get()
     if link is None:
-        return _runtime.acquire(held, timeout)
-    return _park_in(link, held, math.inf if timeout is None else _runtime.monotonic() + timeout)
+        return _runtime.acquire_until(held, deadline)
+    return _park_in(link, held, deadline)
 
 
 def _park_in(link: Link, held: Lock, deadline: float) -> bool:
@@ -89,7 +91,7 @@ def _park_once(link: Link, held: Lock, deadline: float) -> bool | None:
     taken = False
     try:
         until = _enter(sleeper, scopes, deadline, now)
-        taken = _runtime.acquire(held, None if until == math.inf else until - now)
+        taken = _runtime.acquire_until(held, until)
     finally:
         for scope in scopes:
             with scope._lock:
@@ -130,4 +132,4 @@ def sleep(seconds: float) -> None:
         Cancelled: The scope in force, or one around it, is cancelled or late.
     """
     check_span(seconds, "seconds")
-    park(latch(), None if seconds == math.inf else seconds)
+    park(latch(), _runtime.until(seconds))

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import _thread
 import contextvars
+import math
 import os
 import queue
 import sys
@@ -80,6 +81,20 @@ def acquire(lock: Lock, timeout: float | None = None) -> bool:
     if timeout is None:
         return lock.acquire()
     return lock.acquire(timeout=max(0.0, min(timeout, threading.TIMEOUT_MAX)))
+
+
+def acquire_until(lock: Lock, deadline: float) -> bool:
+    """Wait for the lock until a time of the clock's, infinity for none; True when it was taken.
+
+    For a wait that looks again: the time that is left would be wrong where a test's clock moves on
+    between the look at it and the wait.
+    """
+    return acquire(lock, None if deadline == math.inf else deadline - monotonic())
+
+
+def until(timeout: float | None) -> float:
+    """Return the time of the clock's at which a wait of so many seconds from now is over."""
+    return math.inf if timeout is None else monotonic() + timeout
 
 
 def _acquire_in_slices(lock: Lock, timeout: float | None) -> bool:

@@ -14,6 +14,8 @@ What they promise:
 `_chain` tells how a scope reaches those who wait, `_callback` what holds for callbacks.
 """
 
+# A scope's inner names are not for its users, but for the floors that are built on it.
+# pyright: reportPrivateUsage=false
 from __future__ import annotations
 
 import math
@@ -21,7 +23,7 @@ import math
 from joinable import _chain, _frames, _runtime
 from joinable._callback import CancelCallback
 from joinable._chain import ENTERED, LEFT, NEW, Link
-from joinable._check import check_callable, check_seconds, short
+from joinable._check import check_callable, check_time, short
 from joinable._errors import Cancelled
 from joinable._typing import override
 
@@ -74,9 +76,7 @@ class CancelScope(Link):
 
     def __init__(self, *, deadline: float = math.inf) -> None:
         """Make a scope that is not entered yet."""
-        check_seconds(deadline, "deadline")
-        if deadline is None:
-            raise TypeError("deadline must be a time of time.monotonic(), not None; leave it out")
+        check_time(deadline, "deadline")
         super().__init__()
         self._deadline = deadline
 
@@ -118,15 +118,16 @@ class CancelScope(Link):
     def cancel(self, reason: str | BaseException | None = None) -> None:
         """Stop what runs in the scope; nothing happens if it was cancelled or left before.
 
-        Waits are woken before this returns, callbacks have run. It does not wait for the block to
-        end. A signal handler may call it.
+        Waits are woken before this returns, and callbacks have run (but for those that another
+        thread is just calling). It does not wait for the block to end. A signal handler may call
+        it.
 
         Args:
             reason: Why, for whoever catches the `Cancelled` and for its message.
         """
         if not isinstance(reason, str | BaseException | None):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(f"reason must be a text or an exception, not {short(reason)}")
-        if not self._is_of_this_process():
+        if not self._is_of_this_process() and self._state is not NEW:
             return  # its lock may be held for ever
         with self._lock:
             if self._requested or self._state is LEFT:
@@ -171,14 +172,16 @@ class CancelScope(Link):
 
     def __enter__(self) -> Self:
         """Put the scope in force for this thread, and for those that it starts."""
-        if self._state is not NEW:
-            raise RuntimeError(f"a scope can be entered once, and this one was: {self!r}")
         frame = _frames.entering()
-        self._frame = _frames.leaky_generator(frame)
-        self._place = None if frame is None else (frame.f_code.co_filename, frame.f_lineno)
-        self._open(_chain.in_force())
-        self._outer = _chain.current.get()
-        _chain.current.set(self)
+        with self._lock:  # of two threads that enter it at once, one is too late
+            if self._state is not NEW:
+                raise RuntimeError(f"a scope can be entered once, and this one was: {self!r}")
+            self._frame = _frames.leaky_generator(frame)
+            self._place = None if frame is None else (frame.f_code.co_filename, frame.f_lineno)
+            self._outer = _chain.current.get()
+            self._open(_chain.in_force())
+        # In one step, and the last: were it in force when Ctrl-C comes, nobody would leave it.
+        (_,) = map(_chain.current.set, (self,))
         return self
 
     def __exit__(
@@ -194,19 +197,31 @@ class CancelScope(Link):
             raise RuntimeError(
                 f"the scope was entered by another thread, which must leave it: {self!r}"
             )
-        # Not `current`: what lies there may be of a generator that has yielded.
-        in_force = _chain.in_force() if self._is_of_this_process() else self
-        try:
-            if in_force is not self:
-                raise RuntimeError(
-                    f"the scope is left out of order: {self!r}; in force is {in_force!r}"
-                )
-        finally:
-            self._close(stays=in_force is self)
-            if in_force is self:
-                _chain.current.set(self._outer)
+        inner = self._left_behind()
+        # An exception may have come between the lines of an inner scope's `__exit__`: Ctrl-C can.
+        in_order = inner == [] or (exc is not None and inner is not None)
+        if not in_order:
+            message = f"the scope is left out of order: {self!r}; in force is {current_scope()!r}"
+            self._close(stays=False)
+            raise RuntimeError(message)
+        (_,) = map(_chain.current.set, (self._outer,))
+        for scope in (*(inner or ()), self):
+            scope._close(stays=True)
         self._swallowed = isinstance(exc, Cancelled) and exc._scope is self
         return self._swallowed
+
+    def _left_behind(self) -> list[CancelScope] | None:
+        """Return the scopes that are in force inside this one; None where this one is not."""
+        if not self._is_of_this_process():
+            return []
+        found: list[CancelScope] = []
+        # Not `current`: what lies there may be of a generator that has yielded.
+        link = _chain.in_force()
+        while link is not None and link is not self:
+            if isinstance(link, CancelScope):  # as all are
+                found.append(link)
+            link = link._parent
+        return None if link is None else found
 
     @override
     def _open(self, parent: Link | None) -> None:
@@ -220,6 +235,7 @@ class CancelScope(Link):
         if self._deadline < math.inf:
             self._passed = self._is_open() and self._is_late()
         self._frame = None
+        self._shield_until = -math.inf
         if not self._is_of_this_process():
             self._state = LEFT
             return

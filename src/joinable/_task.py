@@ -356,6 +356,9 @@ class Task(Future["T"]):
     def _wait(self, timeout: float | None) -> None:
         """Return when the task is done and its error, if any, is taken."""
         check_seconds(timeout, "timeout")
+        if self._is_inherited():
+            # Before the lock, which a thread that is not in this process may hold.
+            raise RuntimeError(f"{self._name!r} runs in the process that forked this one, not here")
         try:
             self._wait_until_done(timeout)
             if self._state in _CANCELLED:
@@ -371,15 +374,14 @@ class Task(Future["T"]):
 
     def _wait_until_done(self, timeout: float | None) -> None:
         """Wait; the loop is for a start that failed and was tried again."""
-        deadline = None if timeout is None else _runtime.monotonic() + timeout
+        deadline = _runtime.until(timeout)
         while self._state not in _DONE:
-            left = None if deadline is None else deadline - _runtime.monotonic()
-            if not self._wait_once(left):
+            if not self._wait_once(deadline):
                 raise DeadlineExceeded(
                     timeout or 0.0, [(self._name, _frames.current_line(self._runner))]
                 )
 
-    def _wait_once(self, left: float | None) -> bool:
+    def _wait_once(self, deadline: float) -> bool:
         latch = _park.latch()
         try:
             with self._mutex:
@@ -389,7 +391,7 @@ class Task(Future["T"]):
                 self._latches.append(latch)
             if _events.observers:
                 _events.emit(_events.Kind.WAITING, self)
-            woken = _park.park(latch, left)
+            woken = _park.park(latch, deadline)
         except Cancelled:
             if self._leave(latch):
                 raise
@@ -410,6 +412,10 @@ class Task(Future["T"]):
             if latch in self._latches:
                 self._latches.remove(latch)
             return True
+
+    def _is_inherited(self) -> bool:
+        """Tell whether the call runs in the process from which this one was forked."""
+        return False
 
     def _refuse_to_wait(self) -> None:
         if self._runner == _runtime.get_ident():

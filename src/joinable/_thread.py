@@ -20,6 +20,8 @@ the attempt is revoked, unless the thread has begun, and a thread that finds its
 does nothing. So either the call runs, or everybody who waits for it learns that it will not.
 """
 
+# A scope's inner names are not for its users, but for the floors that are built on it.
+# pyright: reportPrivateUsage=false
 from __future__ import annotations
 
 import contextvars
@@ -230,6 +232,8 @@ class Thread(Task["T"], _Standard):
         Returns:
             True when it is cancelled, now or earlier, or asked to stop; False when it has ended.
         """
+        if self._is_inherited():
+            return self.cancelled()
         cancelled = super().cancel()
         if self.cancelled() and not self._begun:
             self._drop_call()
@@ -390,7 +394,7 @@ class Thread(Task["T"], _Standard):
                 if self._joiners is None:
                     self._joiners = []
                 self._joiners.append(held)
-            return _park.park(held, timeout) or self._gone
+            return _park.park(held, _runtime.until(timeout)) or self._gone
         except Cancelled:
             if not self._gone:
                 raise
@@ -435,8 +439,10 @@ class Thread(Task["T"], _Standard):
         super()._refuse_to_wait()
         if self._state == PENDING:
             raise RuntimeError(f"{self._name!r} has not been started: call start() first")
-        if self._launch is not None and self._launch.process != os.getpid():
-            raise RuntimeError(f"{self._name!r} runs in the process that forked this one, not here")
+
+    @override
+    def _is_inherited(self) -> bool:
+        return self._launch is not None and self._launch.process != os.getpid()
 
     def _report_late(self, error: BaseException) -> None:
         """Report an error for which the task has no place: it was completed by somebody else."""

@@ -31,16 +31,17 @@ def together(*calls: Callable[[], object]) -> None:
 
 
 def it_is_started_and_cancelled() -> None:
-    """It runs once or is cancelled, never both; `result` and `join` know which."""
+    """It runs once or is cancelled, never both; one that runs may be asked in vain."""
     ran: list[int] = []
     cancelled: list[bool] = []
     thread: Thread[None] = Thread(target=lambda: ran.append(1))
     together(thread.start, lambda: cancelled.append(thread.cancel()))
     thread.join()
-    assert thread.cancelled() == cancelled[0]
-    assert ran == ([] if cancelled[0] else [1])
+    assert thread.cancelled() == (not ran)
+    assert cancelled[0] or ran == [1]  # False only when it has ended
+    assert len(ran) <= 1
     assert not thread.is_alive()
-    if not cancelled[0]:
+    if ran:
         assert thread.result() is None
 
 
@@ -396,4 +397,5 @@ FAULTS = {
 def test_a_fault_is_found(case: Fault, fault: Callable[[Any, str, str, str], None]) -> None:
     fault(case.owner, case.name, case.old, case.new)
     with pytest.raises(ScheduleError):
-        explore(case.program, watch=WATCH, strategy="random", runs=case.runs)
+        # The faults that need it take three switches, at the right lines.
+        explore(case.program, watch=WATCH, strategy="pct", preemptions=3, runs=case.runs)

@@ -95,6 +95,9 @@ class Condition(threading.Condition):
             RuntimeError: The calling thread has not got the lock.
         """
         check_seconds(timeout, "timeout")
+        return self._wait_until(_runtime.until(timeout))
+
+    def _wait_until(self, deadline: float) -> bool:
         if not self._is_owned():
             raise RuntimeError("wait() needs the lock: call it inside `with condition:`")
         _chain.checkpoint()
@@ -102,7 +105,7 @@ class Condition(threading.Condition):
         waiter = _Waiter(self, self.serial)
         try:
             self._waiters.append(waiter)
-            notified = self._park(waiter, timeout)
+            notified = self._park(waiter, deadline)
         except BaseException:
             self._leave(waiter)
             self._pass_on(waiter)
@@ -126,14 +129,13 @@ class Condition(threading.Condition):
         check_callable(predicate, "predicate")
         check_seconds(timeout, "timeout")
         _chain.checkpoint()
-        deadline = None if timeout is None else _runtime.monotonic() + timeout
+        deadline = _runtime.until(timeout)
         result = predicate()
         while not result:
-            left = None if deadline is None else deadline - _runtime.monotonic()
-            if left is not None and left <= 0:
-                break
-            self.wait(left)
+            told = self._wait_until(deadline)
             result = predicate()
+            if not told:
+                break
         return result
 
     def _leave(self, waiter: _Waiter) -> None:
@@ -145,11 +147,11 @@ class Condition(threading.Condition):
         if told is not None and self._waiters and self._waiters[0].serial <= told:
             self.notify()
 
-    def _park(self, waiter: _Waiter, timeout: float | None) -> bool:
+    def _park(self, waiter: _Waiter, deadline: float) -> bool:
         """Wait without the lock."""
         saved = self._release_save()
         try:
-            return _park.park(waiter.latch, timeout)
+            return _park.park(waiter.latch, deadline)
         finally:
             self._take_back(saved)
 

@@ -10,7 +10,6 @@ is woken and does not try again wakes the next one.
 
 from __future__ import annotations
 
-import math
 from collections import deque
 
 from joinable import _park, _runtime
@@ -75,7 +74,7 @@ class Lock:
             return True
         if not blocking:
             return False
-        return self._acquire_by(math.inf if timeout == -1 else _runtime.monotonic() + timeout)
+        return self._acquire_by(_runtime.until(None if timeout == -1 else timeout))
 
     def release(self) -> None:
         """Let the lock go.
@@ -124,7 +123,7 @@ class Lock:
                 (self._waiters.appendleft if again else self._waiters.append)(held)
             # Listed first, then tried: whoever lets go in between finds us.
             (taken,) = map(self._lock.acquire, (False,))
-            ended = True if taken else (None if self._park(held, deadline) else False)
+            ended = True if taken else (None if _park.park(held, deadline) else False)
             self._leave(held, wake_next=ended is False)
         except BaseException:
             self._leave(held, wake_next=True)
@@ -139,9 +138,6 @@ class Lock:
             woken = _park.leave(self._waiters, held)
         if woken and wake_next:
             self._wake_next()
-
-    def _park(self, held: _typing.Lock, deadline: float) -> bool:
-        return _park.park(held, None if deadline == math.inf else deadline - _runtime.monotonic())
 
     def _wake_next(self) -> None:
         with self._mutex:

@@ -127,7 +127,10 @@ class Queue(queue.Queue["T"]):
             self.all_tasks_done.wait_for(lambda: not self.unfinished_tasks)
 
     @override
-    def shutdown(self, immediate: bool = False) -> None:
+    # The standard class has it from 3.13 on.
+    def shutdown(  # type: ignore[misc, unused-ignore]  # pyright: ignore[reportGeneralTypeIssues]
+        self, immediate: bool = False
+    ) -> None:
         """Take no more items: `put` raises `ShutDown` from now on, `get` once the queue is empty.
 
         Args:

@@ -40,7 +40,16 @@ _PLAIN_LOCK = type(_runtime.allocate_lock())
 _GLANCE = 0.001
 #: How often it is looked at before it is left to itself.
 _GLANCES = 5_000
-_REPLACED = ("monotonic", "allocate_lock", "acquire", "start", "start_service", "join", "receive")
+_REPLACED = (
+    "monotonic",
+    "allocate_lock",
+    "acquire",
+    "acquire_until",
+    "start",
+    "start_service",
+    "join",
+    "receive",
+)
 
 
 class FakeClock:
@@ -257,11 +266,18 @@ class _Seam:
 
     def acquire(self, lock: Lock, timeout: float | None = None) -> bool:
         """Wait for the lock."""
-        deadline = self._deadline(timeout)
+        return self._acquire_by(lock, self._deadline(timeout))
+
+    def acquire_until(self, lock: Lock, deadline: float) -> bool:
+        """Wait for the lock until then."""
+        far = deadline - self._ledger.now >= threading.TIMEOUT_MAX
+        return self._acquire_by(lock, None if far else deadline)
+
+    def _acquire_by(self, lock: Lock, deadline: float | None) -> bool:
         if isinstance(lock, Latch) and lock.ledger is self._ledger:
             return lock.take(deadline)
         if deadline is None or self._ledger.passed(deadline) or not _is_plain(lock):
-            return self._acquire(lock, timeout)
+            return self._acquire(lock, None if deadline is None else deadline - self._ledger.now)
         return lock.acquire(timeout=0) or self._acquire_old(lock, deadline)
 
     def _acquire_old(self, lock: Lock, deadline: float) -> bool:
