@@ -30,13 +30,11 @@ import sys
 import threading
 from concurrent.futures._base import CANCELLED_AND_NOTIFIED, FINISHED, PENDING, RUNNING
 
-from joinable import _chain, _events, _frames, _park, _runtime, _timer, _unasked
+from joinable import _chain, _runtime, _timer
 from joinable._check import check_seconds
-from joinable._errors import Cancelled, DeadlineExceeded
 from joinable._launch import Launch, check_call
-from joinable._limits import too_late
-from joinable._scope import run_in, task_scope
-from joinable._task import Task
+from joinable._running import LAST_MOMENT, Running, abandoned
+from joinable._scope import task_scope
 from joinable._typing import override
 
 # Bound here, once: a program may put our class in the place of the standard one.
@@ -51,18 +49,12 @@ if TYPE_CHECKING:
 
     from joinable._chain import Link
     from joinable._scope import CancelScope
-    from joinable._typing import Lock, T
+    from joinable._typing import T
 
 __all__ = ["Thread", "abandoned_threads"]
 
-# Seconds that a call which has used up its time gets to clean up, before its task is completed.
-_LAST_MOMENT = 1.0
 
-_abandoned: set[Thread[object]] = set()
-"""What was given up and still runs. Adding, discarding and copying are atomic on every build."""
-
-
-class Thread(Task["T"], _Standard):
+class Thread(Running["T"], _Standard):
     """Run a call in an OS thread of its own and keep what comes of it.
 
     Use it where you use `threading.Thread`: same constructor, same methods. It is a `Task` too, so
@@ -142,7 +134,7 @@ class Thread(Task["T"], _Standard):
         if timeout is not None and daemon is None and _runtime.daemons_allowed():
             daemon = True
         _Standard.__init__(self, group, target, name, args, kwargs, daemon=daemon)
-        Task.__init__(self)  # pyright: ignore[reportUnknownMemberType]
+        Running.__init__(self)  # pyright: ignore[reportUnknownMemberType]
         if context is not None:
             self._own_context = context
         if timeout is not None:
@@ -150,12 +142,7 @@ class Thread(Task["T"], _Standard):
 
     # What a thread begins with, on the class as in `Task`.
     _own_context: contextvars.Context | None = None
-    _launch: Launch | None = None
     _begun = False
-    _gone = False
-    _joiners: list[Lock] | None = None
-    _timeout: float | None = None
-
     if TYPE_CHECKING:
         # The standard library's own attributes that the code below reads.
         _initialized: bool
@@ -275,7 +262,7 @@ class Thread(Task["T"], _Standard):
             return
         deadline = _runtime.monotonic() + self._timeout
         self._scope = task_scope(deadline)
-        launch.timer = _timer.call_at(deadline + _LAST_MOMENT, self._give_up)
+        launch.timer = _timer.call_at(deadline + LAST_MOMENT, self._give_up)
 
     def _start_failed(self, launch: Launch, error: BaseException) -> None:
         """Be pending again, or cancelled where an OS thread may exist; nothing if the call runs.
@@ -330,80 +317,7 @@ class Thread(Task["T"], _Standard):
             self._runner = None
             self._end()
 
-    def _run_body(self) -> None:
-        body, context, scope, parent = self._let_go()
-        try:
-            if _events.observers:
-                _events.emit(_events.Kind.STARTED, self)
-            result = context.run(run_in, scope, parent, body)
-        except BaseException as error:  # noqa: BLE001  whatever it raised is the outcome
-            # Let go before anybody is told: who waits for the end may look at what is left.
-            del body, context, parent
-            self._failed(scope, error)
-        else:
-            del body, context, parent
-            if scope._has_run_out(None):
-                self._finish(
-                    FINISHED, exception=too_late(self._timeout or 0.0, repr(self._name), None)
-                )
-            else:
-                self._finish(FINISHED, result)
-
-    def _failed(self, scope: CancelScope, error: BaseException) -> None:
-        """Complete the task: by an error, or because it was asked to stop."""
-        late = scope._has_run_out(error)
-        if not late and scope._has_asked(error):
-            self._finish(CANCELLED_AND_NOTIFIED)
-            return
-        self._annotate(error)
-        outcome = too_late(self._timeout or 0.0, repr(self._name), error) if late else error
-        if not self._finish(FINISHED, exception=outcome) and not isinstance(error, Cancelled):
-            self._report_late(error)
-
-    def _give_up(self) -> None:
-        """Complete the task whose call does not stop: on the timer's thread."""
-        # Before the end is told: one that ends at this very moment would stay in it.
-        _abandoned.add(self)  # type: ignore[arg-type]  # a thread gives out a T, and takes none
-        error = DeadlineExceeded(
-            self._timeout or 0.0, [(self._name, _frames.current_line(self._runner))]
-        )
-        self._annotate(error)
-        if not self._finish(FINISHED, exception=error):
-            _abandoned.discard(self)
-
-    def _end(self) -> None:
-        """Let go of what was for the run, and tell who joins; the last that the thread does."""
-        launch = self._launch
-        if launch is not None and launch.timer is not None:
-            launch.timer.cancel()
-            _abandoned.discard(self)
-        self._scope = None
-        with self._mutex:
-            self._gone = True
-            while self._joiners:
-                _park.release(self._joiners[-1])
-                self._joiners.pop()
-
-    def _wait_for_end(self, timeout: float | None) -> bool:
-        """Wait until the thread is about to end; False when the time is up."""
-        held = _park.latch()
-        try:
-            with self._mutex:
-                if self._gone:
-                    return True
-                if self._joiners is None:
-                    self._joiners = []
-                self._joiners.append(held)
-            return _park.park(held, _runtime.until(timeout)) or self._gone
-        except Cancelled:
-            if not self._gone:
-                raise
-            return True  # cancelled at the moment of the end: there is nothing to wait for
-        finally:
-            with self._mutex:
-                if self._joiners and held in self._joiners:
-                    self._joiners.remove(held)
-
+    @override
     def _let_go(
         self,
     ) -> tuple[Callable[[], T], contextvars.Context, CancelScope, Link | None]:
@@ -427,11 +341,6 @@ class Thread(Task["T"], _Standard):
         self._target, self._args, self._kwargs = None, (), {}
         self._own_context = None
 
-    def _annotate(self, error: BaseException) -> None:
-        if self._launch is not None:
-            place = _frames.show(self._launch.place)
-            _frames.note(error, f"in thread {self._name!r}, started at {place}")
-
     # ---------------------------------------------------------------- what Task leaves open
 
     @override
@@ -443,12 +352,6 @@ class Thread(Task["T"], _Standard):
     @override
     def _is_inherited(self) -> bool:
         return self._launch is not None and self._launch.process != os.getpid()
-
-    def _report_late(self, error: BaseException) -> None:
-        """Report an error for which the task has no place: it was completed by somebody else."""
-        traceback = _frames.trimmed(error.__traceback__)
-        arguments = threading.ExceptHookArgs((type(error), error, traceback, self))
-        _unasked.report(lambda: arguments)
 
     @override
     def _hook_thread(self) -> threading.Thread | None:
@@ -473,6 +376,10 @@ def abandoned_threads() -> list[Thread[object]]:
         []
     """
     return sorted(
-        (thread for thread in _abandoned.copy() if thread.done() and thread.is_alive()),
+        (
+            thread
+            for thread in abandoned.copy()
+            if isinstance(thread, Thread) and thread.done() and thread.is_alive()
+        ),
         key=lambda thread: thread.name,
     )
