@@ -56,16 +56,17 @@ def check_seconds(value: object, where: str) -> None:
 
 def check_time(value: object, where: str) -> None:
     """Raise unless `value` is a time of the monotonic clock."""
-    if value is None:
-        raise TypeError(f"{where} must be a time of time.monotonic(), not None; leave it out")
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        hint = "None: leave it out" if value is None else f"{_kind(value)} ({short(value)})"
+        raise TypeError(f"{where} must be a time of time.monotonic(), a number, not {hint}")
     check_seconds(value, where)
 
 
 def check_span(value: object, where: str, hint: str = "") -> None:
     """Raise unless `value` is a number of seconds of at least 0; infinity is one."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        kind = "None" if value is None else f"{_kind(value)} ({short(value)})"
-        raise TypeError(f"{where} must be a number of seconds, not {kind}{hint}")
+        kind = f"None{hint}" if value is None else f"{_kind(value)} ({short(value)})"
+        raise TypeError(f"{where} must be a number of seconds, not {kind}")
     check_seconds(value, where)
     if value < 0:
         raise ValueError(f"{where} must be at least 0, not {value}")

@@ -71,21 +71,29 @@ def cut(error: BaseException) -> TracebackType | None:
 def current_line(ident: int | None) -> str | None:
     """Tell which line the thread is at now; None when it has ended.
 
-    Where that line lies in the standard library or in ours, the user's line that led there is
-    told too: `threading.py:355 in wait, called from app.py:12 in fetch`.
+    Where that line lies in the standard library, the user's line that led there is told too:
+    `threading.py:355 in wait, called from app.py:12 in fetch`. Lines of ours are passed over, where
+    there is another one.
     """
     # Documented, in spite of its name.
     frames = sys._current_frames()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
     frame = None if ident is None else frames.get(ident)
     if frame is None:
         return None
-    inner = _describe(frame)
     outer: FrameType | None = frame
     while outer is not None and not _is_users(outer.f_code.co_filename):
         outer = outer.f_back
-    if outer is None or outer is frame:
-        return inner
-    return f"{inner}, called from {_describe(outer)}"
+    inner = _out_of_ours(frame)
+    if outer is None or outer is inner:
+        return _describe(inner)
+    return f"{_describe(inner)}, called from {_describe(outer)}"
+
+
+def _out_of_ours(frame: FrameType) -> FrameType:
+    found: FrameType | None = frame
+    while found is not None and found.f_code.co_filename.startswith(_OURS):
+        found = found.f_back
+    return frame if found is None else found
 
 
 def raised_at(error: BaseException) -> str | None:

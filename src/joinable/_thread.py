@@ -196,13 +196,13 @@ class Thread(Running["T"], _Standard):
             Cancelled: A scope in force asks the *caller* to stop; never once the thread has ended.
             RuntimeError: It has not been started, or it is the calling thread.
         """
+        check_seconds(timeout, "timeout")
         # Cancelled before it began: there is no thread, or one that does nothing. `_initialized`
         # goes first: a constructor that forgot to call ours must meet the standard library's own
         # message.
         if self._initialized and self.cancelled() and not self._begun:
             return
         if _chain.current.get() is not None and self._runner != _runtime.get_ident():
-            check_seconds(timeout, "timeout")
             if self.is_alive() and not self._wait_for_end(timeout):
                 return
             timeout = None  # what is left of the thread is a moment
