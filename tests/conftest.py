@@ -11,8 +11,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from joinable import _timer
+
 if TYPE_CHECKING:
     from collections.abc import Generator
+
+# An assertion there is to say what it has found, as one in a test does.
+pytest.register_assert_rewrite("exploring", "processes", "waiting")
 
 _OURS = frozenset(("joinable-reports", "joinable-timer"))
 FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
@@ -67,6 +72,15 @@ def _every_thread_is_joined() -> Generator[None]:
             continue
         thread.join(10)
         assert not thread.is_alive(), f"the test left {thread!r} behind"
+
+
+@pytest.fixture
+def timer_of_its_own() -> Generator[None]:
+    """See that the test does not find, or leave, the timer's thread of another one."""
+    end, restore = _timer.renew()
+    yield
+    end()
+    restore()
 
 
 def pytest_unconfigure() -> None:

@@ -26,25 +26,16 @@ from joinable import (
 from joinable import _runtime as runtime
 from joinable import _timer as timer
 from joinable.testing import FakeClock, Sequencer
+from waiting import LONG, PATIENCE, Gate, elsewhere, until
 
 if TYPE_CHECKING:
     import sys
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable
 
     from joinable._callback import CancelCallback
     from joinable._typing import Lock
 
-LONG = 1000  # seconds that no test waits
-PATIENCE = 30  # seconds after which a wait that should take no time has failed
-
-
-@pytest.fixture(autouse=True)
-def _a_timer_of_its_own() -> Generator[None]:
-    """See that no test finds, or leaves, the timer's thread of another one."""
-    end, restore = timer.renew()
-    yield
-    end()
-    restore()
+pytestmark = pytest.mark.usefixtures("timer_of_its_own")
 
 
 class Trouble:
@@ -69,23 +60,6 @@ def raising(error: BaseException) -> Callable[[], None]:
         raise error
 
     return function
-
-
-def until(condition: Callable[[], object]) -> None:
-    """Return when the condition holds; it is looked at often, and must hold soon."""
-    pause = threading.Event()
-    for _ in range(20_000):
-        if condition():
-            return
-        pause.wait(0.0005)
-    raise AssertionError("it does not come to hold")
-
-
-def cancel_elsewhere(scope: CancelScope) -> None:
-    thread = threading.Thread(target=scope.cancel)
-    thread.start()
-    thread.join(PATIENCE)
-    assert not thread.is_alive()
 
 
 # -------------------------------------------------------------------- when it is called
@@ -224,7 +198,7 @@ def test_as_a_with_it_ends_the_block_by_cancelled_though_the_call_returned() -> 
     gate = threading.Event()
     with CancelScope() as scope:
         with scope.on_cancel(gate.set):
-            cancel_elsewhere(scope)
+            elsewhere(scope.cancel)()
             assert gate.wait(PATIENCE)  # the foreign call, which has ended
         pytest.fail("the block was cut short, and went on")
     assert scope.cancelled_caught
@@ -508,20 +482,6 @@ def test_many_cancelled_entries_are_not_kept() -> None:
 
 
 # -------------------------------------------------------------------- remove against call
-
-
-class Gate:
-    """A callback that says when it has begun, and ends when it may."""
-
-    def __init__(self) -> None:
-        self.begun = threading.Event()
-        self.may_end = threading.Event()
-        self.ended = False
-
-    def __call__(self) -> None:
-        self.begun.set()
-        assert self.may_end.wait(PATIENCE)
-        self.ended = True
 
 
 def removed_by(callback: CancelCallback, gate: Gate, seen: list[bool]) -> threading.Thread:

@@ -10,9 +10,6 @@ import contextvars
 import functools
 import gc
 import math
-import subprocess
-import sys
-import textwrap
 import threading
 import traceback
 import weakref
@@ -37,21 +34,19 @@ from joinable import (
 )
 from joinable import _timer as timer
 from joinable.testing import FakeClock
+from processes import run
+from waiting import LONG, PATIENCE, Gate, sleeper, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-LONG = 1000  # seconds that no test waits
-PATIENCE = 30  # seconds after which a wait that should take no time has failed
+pytestmark = pytest.mark.usefixtures("timer_of_its_own")
 
 
 @pytest.fixture(autouse=True)
-def _a_timer_of_its_own() -> Generator[None]:
-    """See that no test finds, or leaves, the timer's thread of another one."""
-    end, restore = timer.renew()
+def _nothing_is_abandoned() -> Generator[None]:
+    """Look when the timer has ended: the fixture that is asked for by name ends before this."""
     yield
-    end()
-    restore()
     assert abandoned_threads() == []
 
 
@@ -72,16 +67,6 @@ def reports(monkeypatch: pytest.MonkeyPatch) -> Reports:
     return reports
 
 
-def until(condition: Callable[[], object]) -> None:
-    """Return when the condition holds; it is looked at often, and must hold soon."""
-    pause = threading.Event()
-    for _ in range(20_000):
-        if condition():
-            return
-        pause.wait(0.0005)
-    raise AssertionError("it does not come to hold")
-
-
 def started(target: Callable[..., object], *args: object, timeout: float) -> Thread[object]:
     thread: Thread[object] = Thread(target=target, args=args, name="worker", timeout=timeout)
     thread.start()
@@ -90,25 +75,7 @@ def started(target: Callable[..., object], *args: object, timeout: float) -> Thr
 
 def waiting() -> Thread[None]:
     """Start a thread, and return it when it waits in the library."""
-    thread = spawn(sleep, LONG)
-    scope = thread._scope
-    assert scope is not None
-    until(lambda: scope._sleepers)
-    return thread
-
-
-class Stubborn:
-    """A call that does not stop when it is asked to; says so, and ends when it may."""
-
-    def __init__(self, then: Callable[[], object] = int) -> None:
-        self.begun = threading.Event()
-        self.may_end = threading.Event()
-        self.then = then
-
-    def __call__(self) -> object:
-        self.begun.set()
-        assert self.may_end.wait(PATIENCE)
-        return self.then()
+    return sleeper()[0]
 
 
 # -------------------------------------------------------------------- Thread(timeout=)
@@ -200,7 +167,7 @@ def test_cancel_before_the_deadline_makes_it_cancelled() -> None:
 
 def test_a_value_that_comes_too_late_is_replaced() -> None:
     with FakeClock() as clock:
-        call = Stubborn(then=lambda: "too late")
+        call = Gate(then=lambda: "too late")
         thread = started(call, timeout=10)
         assert call.begun.wait(PATIENCE)
         clock.advance(10.5)  # asked to stop, and not given up yet
@@ -215,7 +182,7 @@ def test_a_value_that_comes_too_late_is_replaced() -> None:
 
 def test_an_error_that_comes_too_late_is_the_cause() -> None:
     with FakeClock() as clock:
-        call = Stubborn(then=functools.partial(int, "x"))
+        call = Gate(then=functools.partial(int, "x"))
         thread = started(call, timeout=10)
         assert call.begun.wait(PATIENCE)
         clock.advance(10.5)
@@ -228,7 +195,7 @@ def test_an_error_that_comes_too_late_is_the_cause() -> None:
 
 def test_a_call_that_does_not_stop_is_abandoned_a_second_later_and_named() -> None:
     with FakeClock() as clock:
-        call = Stubborn()
+        call = Gate()
         thread = started(call, timeout=10)
         assert call.begun.wait(PATIENCE)
         clock.advance(10.999)
@@ -254,7 +221,7 @@ def test_a_call_that_does_not_stop_is_abandoned_a_second_later_and_named() -> No
 
 def test_the_deadline_of_an_abandoned_one_is_told_to_all_alike() -> None:
     with FakeClock() as clock:
-        call, told = Stubborn(), list[object]()
+        call, told = Gate(), list[object]()
         thread = started(call, timeout=10)
         thread.add_done_callback(lambda done: told.append(done.exception()))
         assert call.begun.wait(PATIENCE)
@@ -274,7 +241,7 @@ def test_the_deadline_of_an_abandoned_one_is_told_to_all_alike() -> None:
 
 def test_a_late_error_of_an_abandoned_one_goes_to_the_hook(reports: Reports) -> None:
     with FakeClock() as clock:
-        call = Stubborn(then=functools.partial(int, "x"))
+        call = Gate(then=functools.partial(int, "x"))
         thread = started(call, timeout=10)
         assert call.begun.wait(PATIENCE)
         clock.advance(11)
@@ -296,7 +263,7 @@ def test_a_late_cancelled_and_a_late_value_of_an_abandoned_one_are_dropped(
 ) -> None:
     for then in (checkpoint, int):
         with FakeClock() as clock:
-            call = Stubborn(then=then)
+            call = Gate(then=then)
             thread = started(call, timeout=10)
             assert call.begun.wait(PATIENCE)
             clock.advance(11)
@@ -310,7 +277,7 @@ def test_a_late_cancelled_and_a_late_value_of_an_abandoned_one_are_dropped(
 
 def test_abandoned_threads_are_sorted_by_name_and_forgotten_when_they_end() -> None:
     with FakeClock() as clock:
-        calls = [Stubborn() for _ in range(3)]
+        calls = [Gate() for _ in range(3)]
         threads: list[Thread[object]] = [
             Thread(target=call, name=name, timeout=1)
             for call, name in zip(calls, "bca", strict=True)
@@ -721,9 +688,6 @@ def test_an_abandoned_thread_does_not_hold_the_exit() -> None:
         except joinable.DeadlineExceeded as error:
             print(str(error).split(": it is at")[0], joinable.abandoned_threads() == [thread])
         """
-    done = subprocess.run(  # noqa: S603  the test's own code
-        [sys.executable, "-X", "faulthandler", "-c", textwrap.dedent(code)],
-        capture_output=True, text=True, timeout=20, check=False,
-    )  # fmt: skip
+    done = run(code)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == "'stuck' did not end within 0.01 s True\n"

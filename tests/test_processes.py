@@ -4,61 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
-import textwrap
 import time
 
 import pytest
 
-LIMIT = 20  # seconds; a process that is not done by then hangs
-
-
-def run(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run `code` in an interpreter of its own."""
-    command = [sys.executable, "-X", "faulthandler", "-c", textwrap.dedent(code), *arguments]
-    return subprocess.run(  # noqa: S603  the test's own code
-        command, capture_output=True, text=True, timeout=LIMIT, check=False
-    )
-
-
-# Prints a line once the main thread has been blocked in one place for a while. A signal that comes
-# in the very microseconds in which a wait begins is seen by CPython only when that wait ends
-# (measured with plain `threading`: 8 of 30 on 3.14t, when it is sent the moment another thread
-# prints).
-CUES = """
-    import sys, threading
-    def cue(text):
-        def watch():
-            main, pause = threading.main_thread().ident, threading.Event()
-            looks = [None]
-            while len(looks) < 5 or len(set(looks[-5:])) > 1:
-                pause.wait(0.01)
-                frame = sys._current_frames()[main]
-                looks.append((id(frame.f_code), frame.f_lasti))
-            print(text, flush=True)
-        threading.Thread(target=watch, daemon=True).start()
-"""
-
-
-def interrupted(code: str, *, cues: int) -> tuple[int, str, str]:
-    """Run `code`, send Ctrl-C each time it prints a line, up to `cues` times; return its end."""
-    command = [sys.executable, "-u", "-c", textwrap.dedent(CUES) + textwrap.dedent(code)]
-    with subprocess.Popen(  # noqa: S603  the test's own code
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout is not None
-        lines: list[str] = []
-        for _ in range(cues):
-            lines.append(process.stdout.readline())
-            process.send_signal(signal.SIGINT)
-        try:
-            out, err = process.communicate(timeout=LIMIT)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            raise
-    return process.returncode, "".join(lines) + out, err
-
+from processes import run, signalled
 
 # -------------------------------------------------------------------- import
 
@@ -120,7 +71,7 @@ def test_it_may_take_the_place_of_the_standard_class() -> None:
     ["thread.result()", "thread.exception()", "thread.join()", "thread.result(timeout=1000)"],
 )
 def test_ctrl_c_interrupts_a_wait(wait: str) -> None:
-    code, out, err = interrupted(
+    code, out, err = signalled(
         f"""
         import threading, joinable
         thread = joinable.Thread(target=threading.Event().wait, daemon=True)
@@ -131,7 +82,7 @@ def test_ctrl_c_interrupts_a_wait(wait: str) -> None:
         except KeyboardInterrupt:
             print("interrupted", thread.running())
         """,
-        cues=1,
+        signal.SIGINT,
     )
     assert (code, out, err) == (0, "waiting\ninterrupted True\n", "")
 
@@ -157,12 +108,12 @@ RUN_ALL = """
 
 
 def test_ctrl_c_in_run_all_starts_nothing_more_and_joins_what_runs() -> None:
-    code, out, err = interrupted(RUN_ALL.format(after="gate.set()"), cues=1)
+    code, out, err = signalled(RUN_ALL.format(after="gate.set()"), signal.SIGINT)
     assert (code, out, err) == (0, "running\nended\ninterrupted 1\n", "")
 
 
 def test_a_second_ctrl_c_in_run_all_leaves_at_once_and_names_what_runs() -> None:
-    code, out, err = interrupted(RUN_ALL.format(after="cue('again')"), cues=2)
+    code, out, err = signalled(RUN_ALL.format(after="cue('again')"), signal.SIGINT, signal.SIGINT)
     assert code == 0, err
     assert out.startswith("running\nagain\ninterrupted 1 run_all left these calls running: 0 at ")
     assert "in call" in out
@@ -177,7 +128,7 @@ def test_an_error_of_a_call_that_was_left_is_reported() -> None:
         if thread.name.startswith("run_all"):
             thread.join()
 """
-    returned, out, err = interrupted(code, cues=2)
+    returned, out, err = signalled(code, signal.SIGINT, signal.SIGINT)
     assert returned == 0
     assert "interrupted 1" in out
     assert err.count("ValueError: invalid literal") == 1

@@ -12,9 +12,7 @@ import math
 import os
 import re
 import signal
-import subprocess
 import sys
-import textwrap
 import threading
 import time
 import weakref
@@ -43,6 +41,8 @@ from joinable import (
 from joinable import _park as park
 from joinable._chain import current as variable
 from joinable.testing import FakeClock, Sequencer
+from processes import run, signalled
+from waiting import LONG, PATIENCE, elsewhere, sleeper, until, waiting_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -50,8 +50,6 @@ if TYPE_CHECKING:
 
     from joinable._typing import Lock
 
-LONG = 1000  # seconds that no test waits
-LIMIT = 20  # seconds; a thread or a process that is not done by then hangs
 TIMED: list[Callable[[float], object]] = [move_on_after, fail_after, shield, sleep]
 
 
@@ -60,29 +58,6 @@ def _no_scope_is_left_behind() -> Generator[None]:
     assert variable.get() is None
     yield
     assert variable.get() is None
-
-
-def until(condition: Callable[[], object]) -> None:
-    """Return when the condition holds; it is looked at often, and must hold soon."""
-    pause = threading.Event()
-    for _ in range(20_000):
-        if condition():
-            return
-        pause.wait(0.0005)
-    raise AssertionError("it does not come to hold")
-
-
-def waiting_in(scope: CancelScope, threads: int = 1) -> None:
-    until(lambda: len(scope._sleepers) >= threads)
-
-
-def sleeper() -> tuple[Thread[None], CancelScope]:
-    """Start a thread and return it, with its own scope, when it waits."""
-    thread = spawn(sleep, LONG)
-    scope = thread._scope
-    assert scope is not None
-    waiting_in(scope)
-    return thread, scope
 
 
 def stopped(scope: CancelScope, wait: Callable[[], object]) -> Cancelled:
@@ -727,18 +702,6 @@ def interpose(scope: CancelScope, before: Callable[[], object]) -> None:
     scope._lock = Interposed(scope._lock, before)  # type: ignore[assignment, arg-type, unused-ignore]
 
 
-def elsewhere(function: Callable[[], object]) -> Callable[[], None]:
-    """Make a function that has another thread call that one, and waits for its end."""
-
-    def call() -> None:
-        thread = threading.Thread(target=function)
-        thread.start()
-        thread.join(LIMIT)
-        assert not thread.is_alive()
-
-    return call
-
-
 def test_a_cancel_between_the_look_and_the_entry_of_a_wait_stops_it() -> None:
     # 1. The wait has looked: nobody asks. 2. Another thread cancels, and finds nobody who waits.
     # 3. The wait is entered: it has to look again.
@@ -757,7 +720,7 @@ def left_between(use: Callable[[CancelScope], object]) -> tuple[CancelScope, Thr
 
     def wait_at_the_lock() -> None:
         at_the_lock.set()
-        left.wait(LIMIT)
+        left.wait(PATIENCE)
 
     def work() -> object:
         own = current_scope()
@@ -1320,10 +1283,7 @@ def test_return_exceptions_cancels_nobody() -> None:
 
 
 def process(code: str) -> tuple[int, str, str]:
-    done = subprocess.run(  # noqa: S603  the test's own code
-        [sys.executable, "-X", "faulthandler", "-c", textwrap.dedent(code)],
-        capture_output=True, text=True, timeout=LIMIT, check=False,
-    )  # fmt: skip
+    done = run(code)
     return done.returncode, done.stdout, done.stderr
 
 
@@ -1446,7 +1406,7 @@ def test_a_signal_handler_may_cancel_what_the_main_thread_waits_in(wait: str) ->
             def tell():
                 while not scope._sleepers:
                     pass
-                threading.Event().wait(0.1)  # till it is asleep: see CUES in test_processes
+                threading.Event().wait(0.1)  # till it is asleep: see CUES in processes
                 print("waiting", flush=True)
             threading.Thread(target=tell, daemon=True).start()
             {WAITS[wait]}
@@ -1454,15 +1414,4 @@ def test_a_signal_handler_may_cancel_what_the_main_thread_waits_in(wait: str) ->
         gate.set()
         thread.join()
         """
-    command = [sys.executable, "-u", "-c", textwrap.dedent(code)]
-    with subprocess.Popen(  # noqa: S603  the test's own code
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as child:
-        assert child.stdout is not None
-        assert child.stdout.readline() == "waiting\n"
-        child.send_signal(signal.SIGTERM)
-        try:
-            out, err = child.communicate(timeout=LIMIT)
-        finally:
-            child.kill()
-    assert (child.returncode, out, err) == (0, "True terminated\n", "")
+    assert signalled(code, signal.SIGTERM) == (0, "waiting\nTrue terminated\n", "")

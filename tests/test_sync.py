@@ -10,16 +10,15 @@ from __future__ import annotations
 import functools
 import queue
 import signal
-import subprocess
 import sys
 import textwrap
 import threading
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from joinable import Cancelled, CancelScope, Thread, _park, fail_after, move_on_after, spawn
+import waiting
+from joinable import Cancelled, CancelScope, _park, fail_after, move_on_after, spawn
 from joinable._errors import DeadlineExceeded
 from joinable.sync import (
     Barrier,
@@ -34,6 +33,8 @@ from joinable.sync import (
     ShutDown,
 )
 from joinable.testing import FakeClock
+from processes import signalled
+from waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -50,40 +51,12 @@ QUEUES = pytest.mark.parametrize("kind", [Queue, LifoQueue, PriorityQueue])
 SEMAPHORES = pytest.mark.parametrize("kind", [Semaphore, BoundedSemaphore])
 
 
-def until(condition: Callable[[], object]) -> None:
-    """Wait until another thread has got so far that `condition()` holds."""
-    end = time.monotonic() + LIMIT
-    while not condition():
-        assert time.monotonic() < end, "it never came to that"
-        time.sleep(0)
-
-
-class Waiter:
-    """A thread that does one thing in a scope of its own, which a test can cancel."""
+class Waiter(waiting.Waiter):
+    """One that has come to wait when it is there."""
 
     def __init__(self, wait: Callable[[], object]) -> None:
-        self.scope = CancelScope()
-        self.thread: Thread[object] = spawn(self._run, wait)
+        super().__init__(wait)
         until(self.is_asleep)
-
-    def _run(self, wait: Callable[[], object]) -> object:
-        with self.scope:
-            return wait()
-        return Cancelled
-
-    def is_asleep(self) -> bool:
-        return bool(self.scope._sleepers)
-
-    def cancel(self) -> None:
-        """Cancel it; return when it holds its latch again and stands at the primitive's lock."""
-        self.scope.cancel()
-        until(lambda: not self.scope._sleepers)
-
-    def end(self) -> object:
-        """Return what it returned, or `Cancelled` if it was cut short."""
-        result = self.thread.result(LIMIT)
-        self.thread.join(LIMIT)
-        return result
 
 
 def full(maxsize: int = 1) -> Queue[int]:
@@ -995,41 +968,11 @@ def test_a_bad_timeout_takes_nothing() -> None:
 
 # ---------------------------------------------------------------- signals, in a real process
 
-# Prints a line once the main thread has been blocked in one place for a while: a signal that comes
-# in the microseconds in which a wait begins may be seen by CPython only when that wait ends.
-CUE = """
-    import signal, sys, threading
-    from joinable.sync import *
-    def cue(text):
-        def watch():
-            main, pause = threading.main_thread().ident, threading.Event()
-            looks = [None]
-            while len(looks) < 5 or len(set(looks[-5:])) > 1:
-                pause.wait(0.01)
-                frame = sys._current_frames()[main]
-                looks.append((id(frame.f_code), frame.f_lasti))
-            print(text, flush=True)
-        threading.Thread(target=watch, daemon=True).start()
-"""
 
-
-def signalled(code: str, *signals: signal.Signals) -> tuple[int, str, str]:
-    """Run `code`, send it one signal for each line that it prints; return how it ended."""
-    command = [sys.executable, "-u", "-c", textwrap.dedent(CUE) + textwrap.dedent(code)]
-    with subprocess.Popen(  # noqa: S603  the test's own code
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout is not None
-        lines: list[str] = []
-        for number in signals:
-            lines.append(process.stdout.readline())
-            process.send_signal(number)
-        try:
-            out, err = process.communicate(timeout=LIMIT)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            raise
-    return process.returncode, "".join(lines) + out, err
+def ended(code: str, *signals: signal.Signals) -> tuple[int, str, str]:
+    """Run `code`, which may name what it likes of `sync`; return how the signals end it."""
+    imports = "import joinable, signal, threading\nfrom joinable.sync import *\n"
+    return signalled(imports + textwrap.dedent(code), *signals)
 
 
 INTERRUPTED = {
@@ -1072,7 +1015,6 @@ INTERRUPTED = {
 def test_ctrl_c_ends_a_wait_and_leaves_all_in_order(name: str, *, scoped: bool) -> None:
     make, wait, after, expected = INTERRUPTED[name]
     code = f"""
-        import joinable
         if {scoped}:
             scope = joinable.CancelScope()
             scope.__enter__()
@@ -1084,7 +1026,7 @@ def test_ctrl_c_ends_a_wait_and_leaves_all_in_order(name: str, *, scoped: bool) 
             left = {after}
             print(left)
         """
-    assert signalled(code, signal.SIGINT) == (0, f"waiting\n{expected}\n", "")
+    assert ended(code, signal.SIGINT) == (0, f"waiting\n{expected}\n", "")
 
 
 HANDLED = {
@@ -1105,7 +1047,6 @@ HANDLED = {
 def test_a_signal_handler_may_end_the_wait_that_it_interrupts(name: str, *, scoped: bool) -> None:
     make, act, wait, expected = HANDLED[name]
     code = f"""
-        import joinable
         if {scoped}:
             scope = joinable.CancelScope()
             scope.__enter__()
@@ -1119,17 +1060,16 @@ def test_a_signal_handler_may_end_the_wait_that_it_interrupts(name: str, *, scop
         cue("waiting")
         print({wait})
         """
-    assert signalled(code, signal.SIGUSR1) == (0, f"waiting\n{expected}\n", "")
+    assert ended(code, signal.SIGUSR1) == (0, f"waiting\n{expected}\n", "")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGUSR1 is not known there")
 def test_a_signal_handler_may_cancel_the_wait_that_it_interrupts() -> None:
     code = """
-        import joinable
         with joinable.CancelScope() as scope:
             signal.signal(signal.SIGUSR1, lambda *_: scope.cancel())
             cue("waiting")
             Queue().get()
         print(scope.cancelled_caught)
         """
-    assert signalled(code, signal.SIGUSR1) == (0, "waiting\nTrue\n", "")
+    assert ended(code, signal.SIGUSR1) == (0, "waiting\nTrue\n", "")

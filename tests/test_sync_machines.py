@@ -11,14 +11,14 @@ from __future__ import annotations
 import functools
 import queue
 import threading
-import time
 from typing import TYPE_CHECKING
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
-from joinable import Cancelled, CancelScope, spawn
+import waiting
+from joinable import Cancelled
 from joinable.sync import (
     Barrier,
     Condition,
@@ -29,51 +29,23 @@ from joinable.sync import (
     Queue,
     Semaphore,
 )
+from waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from joinable import Thread
 
-LIMIT = 5  # seconds of real time; what is not there by then never comes
 MOST = 6  # waiters at a time
 
 PLACES = st.integers(0, MOST - 1)
 
 
-def until(condition: Callable[[], object]) -> None:
-    """Wait until other threads have got so far that `condition()` holds."""
-    end = time.monotonic() + LIMIT
-    while not condition():
-        assert time.monotonic() < end, "it never came to that"
-        time.sleep(0)
-
-
-class Waiter:
-    """A thread that does one thing in a scope of its own, which the machine can cancel."""
+class Waiter(waiting.Waiter):
+    """One that waits, or has ended, when it is there."""
 
     def __init__(self, wait: Callable[[], object]) -> None:
-        self.scope = CancelScope()
-        self.thread: Thread[object] = spawn(self._run, wait)
-        until(lambda: self.scope._sleepers or self.thread.done())
-
-    def _run(self, wait: Callable[[], object]) -> object:
-        with self.scope:
-            return wait()
-        return Cancelled
-
-    def cancel(self) -> None:
-        """Cancel it; return when it has come back from its latch."""
-        self.scope.cancel()
-        until(lambda: not self.scope._sleepers)
-
-    def ended(self) -> bool:
-        return self.thread.done()
-
-    def end(self) -> object:
-        result = self.thread.result(LIMIT)
-        self.thread.join(LIMIT)
-        return result
+        super().__init__(wait)
+        until(lambda: self.is_asleep() or self.ended())
 
 
 class Machine(RuleBasedStateMachine):

@@ -6,11 +6,11 @@ import functools
 import queue
 import random
 import threading
-import time
 from typing import TYPE_CHECKING
 
 import pytest
 
+import waiting
 from joinable import Cancelled, CancelScope, spawn
 from joinable.sync import (
     Barrier,
@@ -23,11 +23,11 @@ from joinable.sync import (
     Queue,
     Semaphore,
 )
+from waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from joinable import Thread
 
 LIMIT = 60  # seconds; what is not there by then never comes
 
@@ -38,29 +38,16 @@ SHORT_AND_LONG = pytest.mark.parametrize(
 Pair = tuple["Callable[[], object]", "Callable[[], object]"]
 
 
-class Waiter:
-    """A thread that does one thing in a scope of its own."""
-
-    def __init__(self, wait: Callable[[], object]) -> None:
-        self.scope = CancelScope()
-        self.thread: Thread[object] = spawn(self._run, wait)
-
-    def _run(self, wait: Callable[[], object]) -> object:
-        with self.scope:
-            return wait()
-        return Cancelled
+class Waiter(waiting.Waiter):
+    limit = LIMIT
 
     def until_asleep(self) -> None:
-        end = time.monotonic() + LIMIT
-        while not self.scope._sleepers:
-            assert time.monotonic() < end
-            assert not self.thread.done()
-            time.sleep(0)
+        def look() -> bool:
+            asleep = self.is_asleep()
+            assert asleep or not self.ended()
+            return asleep
 
-    def end(self) -> object:
-        result = self.thread.result(LIMIT)
-        self.thread.join(LIMIT)
-        return result
+        until(look, LIMIT)
 
 
 class Canceller:

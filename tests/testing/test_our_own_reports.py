@@ -12,25 +12,15 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
-import pytest
-
+from exploring import Fault, Model, SmallParts, together
 from joinable import DeadlineExceeded, Task, _events, _task, _unasked
-from joinable.testing import ScheduleError, explore
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-WATCH = [_task, _unasked, _events]
-
-
-def together(*calls: Callable[[], object]) -> None:
-    threads = [threading.Thread(target=call) for call in calls]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+WATCH = (_task, _unasked, _events)
 
 
 class Soon(Task[int]):
@@ -182,72 +172,21 @@ def observers_come_and_go() -> None:
     _events.observers = ()
 
 
-class Model(NamedTuple):
-    """A program that must hold, and the preemptions within which all its schedules are run."""
-
-    program: Callable[[], None]
-    bound: int = 1
-
-
 MODELS = [
-    Model(it_is_asked_for_when_it_is_due),
-    Model(it_is_asked_for_before_it_is_due, bound=0),
-    Model(it_is_dropped_when_it_is_due_and_at_exit, bound=0),
-    Model(one_is_left_at_exit, bound=0),
-    Model(two_fail_at_once, bound=0),
-    Model(a_waiter_gives_up_when_it_fails),
-    Model(a_callback_comes_with_the_error),
-    Model(observers_come_and_go),
+    Model(it_is_asked_for_when_it_is_due, WATCH),
+    Model(it_is_asked_for_before_it_is_due, WATCH, bound=0),
+    Model(it_is_dropped_when_it_is_due_and_at_exit, WATCH, bound=0),
+    Model(one_is_left_at_exit, WATCH, bound=0),
+    Model(two_fail_at_once, WATCH, bound=0),
+    Model(a_waiter_gives_up_when_it_fails, WATCH),
+    Model(a_callback_comes_with_the_error, WATCH),
+    Model(observers_come_and_go, WATCH),
 ]
-
-
-def name_of(model: Model) -> str:
-    return model.program.__name__
-
-
-each_model = pytest.mark.parametrize("model", MODELS, ids=name_of)
-
-
-@each_model
-@pytest.mark.parametrize("strategy", ["pct", "random"])
-def test_it_holds_with_every_bytecode_a_point(model: Model, strategy: Any) -> None:
-    explore(model.program, watch=WATCH, strategy=strategy, runs=40)
-
-
-@each_model
-def test_it_holds_under_every_schedule_within_the_bound(model: Model) -> None:
-    report = explore(model.program, strategy="dfs", preemptions=model.bound, runs=20_000)
-    assert report.exhausted
-
-
-@pytest.mark.soak
-@each_model
-@pytest.mark.parametrize("strategy", ["pct", "random"])
-def test_it_holds_for_long(model: Model, strategy: Any) -> None:
-    explore(model.program, watch=WATCH, strategy=strategy, preemptions=3, runs=10_000, seed=1)
-
-
-@pytest.mark.soak
-@each_model
-def test_it_holds_under_every_schedule_of_one_preemption_at_a_bytecode(model: Model) -> None:
-    report = explore(model.program, watch=WATCH, strategy="dfs", preemptions=1, runs=100_000)
-    assert report.exhausted
-
-
-class Fault(NamedTuple):
-    """One changed line, the model that must notice, and within how many runs."""
-
-    owner: object
-    name: str
-    old: str
-    new: str
-    program: Callable[[], None]
-    runs: int
 
 
 FAULTS = {
     "an observer is added outside the lock": Fault(
-        _events, "observe", "with _changing:", "if True:", observers_come_and_go, 400
+        _events, "observe", "with _changing:", "if True:", observers_come_and_go
     ),
     "the sweep at exit leaves out what is left": Fault(
         _unasked,
@@ -255,13 +194,12 @@ FAULTS = {
         "for key, claim in left:",
         "for key, claim in left[1:]:",
         one_is_left_at_exit,
-        400,
     ),
     "the service forgets that it has ended": Fault(
-        _unasked, "_take_due", "_watch.service = None", "pass", two_fail_at_once, 400
+        _unasked, "_take_due", "_watch.service = None", "pass", two_fail_at_once
     ),
     "who asked is not looked at": Fault(
-        Task, "_claim", "self._asked or ", "", it_is_asked_for_before_it_is_due, 400
+        Task, "_claim", "self._asked or ", "", it_is_asked_for_before_it_is_due
     ),
     "it is watched before anybody can have asked": Fault(
         Task,
@@ -269,13 +207,10 @@ FAULTS = {
         " and not self._latches and not self._asked",
         " and False",
         it_is_dropped_when_it_is_due_and_at_exit,
-        400,
     ),
 }
 
 
-@pytest.mark.parametrize("case", FAULTS.values(), ids=list(FAULTS))
-def test_a_fault_is_found(case: Fault, fault: Callable[[Any, str, str, str], None]) -> None:
-    fault(case.owner, case.name, case.old, case.new)
-    with pytest.raises(ScheduleError):
-        explore(case.program, watch=WATCH, strategy="random", runs=case.runs)
+class TestReports(SmallParts):
+    models = MODELS
+    faults = FAULTS

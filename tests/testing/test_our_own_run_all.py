@@ -8,26 +8,14 @@ from __future__ import annotations
 
 import functools
 import threading
-from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
+from exploring import Fault, Model, SmallParts
 from joinable import _batch, _runtime, run_all
 from joinable._batch import Batch
-from joinable.testing import ScheduleError, explore
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-WATCH = [_batch]
-
-
-def together(*calls: Callable[[], object]) -> None:
-    threads = [threading.Thread(target=call) for call in calls]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+WATCH = (_batch,)
 
 
 def alone() -> bool:
@@ -172,69 +160,18 @@ def the_system_has_one_thread_only() -> None:
     assert alone()
 
 
-class Model(NamedTuple):
-    """A program that must hold, and the preemptions within which all its schedules are run."""
-
-    program: Callable[[], None]
-    bound: int = 1
-
-
 MODELS = [
-    Model(all_run_in_one_thread, bound=2),
-    Model(all_run_in_two_threads),
-    Model(all_run_at_once),
-    Model(the_second_fails_in_one_thread, bound=2),
-    Model(the_first_fails_in_two_threads),
-    Model(the_second_fails_of_all_at_once, bound=0),
-    Model(two_fail),
-    Model(they_wait_for_each_other, bound=0),
-    Model(one_is_inside_another),
-    Model(the_system_has_one_thread_only),
+    Model(all_run_in_one_thread, WATCH, bound=2),
+    Model(all_run_in_two_threads, WATCH),
+    Model(all_run_at_once, WATCH),
+    Model(the_second_fails_in_one_thread, WATCH, bound=2),
+    Model(the_first_fails_in_two_threads, WATCH),
+    Model(the_second_fails_of_all_at_once, WATCH, bound=0),
+    Model(two_fail, WATCH),
+    Model(they_wait_for_each_other, WATCH, bound=0),
+    Model(one_is_inside_another, WATCH),
+    Model(the_system_has_one_thread_only, WATCH),
 ]
-
-
-def name_of(model: Model) -> str:
-    return model.program.__name__
-
-
-each_model = pytest.mark.parametrize("model", MODELS, ids=name_of)
-
-
-@each_model
-@pytest.mark.parametrize("strategy", ["pct", "random"])
-def test_it_holds_with_every_bytecode_a_point(model: Model, strategy: Any) -> None:
-    explore(model.program, watch=WATCH, strategy=strategy, runs=40)
-
-
-@each_model
-def test_it_holds_under_every_schedule_within_the_bound(model: Model) -> None:
-    report = explore(model.program, strategy="dfs", preemptions=model.bound, runs=20_000)
-    assert report.exhausted
-
-
-@pytest.mark.soak
-@each_model
-@pytest.mark.parametrize("strategy", ["pct", "random"])
-def test_it_holds_for_long(model: Model, strategy: Any) -> None:
-    explore(model.program, watch=WATCH, strategy=strategy, preemptions=3, runs=10_000, seed=1)
-
-
-@pytest.mark.soak
-@each_model
-def test_it_holds_under_every_schedule_of_one_preemption_at_a_bytecode(model: Model) -> None:
-    report = explore(model.program, watch=WATCH, strategy="dfs", preemptions=1, runs=100_000)
-    assert report.exhausted
-
-
-class Fault(NamedTuple):
-    """One changed line, the model that must notice, and within how many runs."""
-
-    owner: object
-    name: str
-    old: str
-    new: str
-    program: Callable[[], None]
-    runs: int
 
 
 FAULTS = {
@@ -244,7 +181,6 @@ FAULTS = {
         "index = pop()",
         "index = self.todo[-1]; pop()",
         all_run_in_two_threads,
-        400,
     ),
     "a failure leaves what is to do": Fault(
         Batch,
@@ -252,13 +188,12 @@ FAULTS = {
         "    self.todo.clear()\n",
         "    pass\n",
         the_first_fails_in_two_threads,
-        400,
     ),
     "a lane whose call was taken by another one fails": Fault(
-        Batch, "_lane", "except IndexError:", "except KeyError:", all_run_in_two_threads, 400
+        Batch, "_lane", "except IndexError:", "except KeyError:", all_run_in_two_threads
     ),
     "the last lane is not joined": Fault(
-        Batch, "_join_lanes", "in self.lanes:", "in self.lanes[:-1]:", all_run_in_two_threads, 400
+        Batch, "_join_lanes", "in self.lanes:", "in self.lanes[:-1]:", all_run_in_two_threads
     ),
     "one lane less than the calls": Fault(
         Batch,
@@ -266,16 +201,13 @@ FAULTS = {
         "len(self.lanes) < limit",
         "len(self.lanes) < max(1, limit - 1)",
         they_wait_for_each_other,
-        400,
     ),
     "the lanes that are left are not joined after a failed start": Fault(
-        Batch, "_leave", "self._join_lanes()", "pass", the_system_has_one_thread_only, 400
+        Batch, "_leave", "self._join_lanes()", "pass", the_system_has_one_thread_only
     ),
 }
 
 
-@pytest.mark.parametrize("case", FAULTS.values(), ids=list(FAULTS))
-def test_a_fault_is_found(case: Fault, fault: Callable[[Any, str, str, str], None]) -> None:
-    fault(case.owner, case.name, case.old, case.new)
-    with pytest.raises(ScheduleError):
-        explore(case.program, watch=WATCH, strategy="random", runs=case.runs)
+class TestRunAll(SmallParts):
+    models = MODELS
+    faults = FAULTS

@@ -6,28 +6,20 @@ show that the models can fail.
 
 from __future__ import annotations
 
-import threading
 import time
 from concurrent.futures import FIRST_COMPLETED, CancelledError, as_completed, wait
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
 import pytest
 
+from exploring import Fault, Model, SmallParts, together
 from joinable import DeadlineExceeded, InvalidStateError, Task, _task
-from joinable.testing import ScheduleError, explore
+from joinable.testing import explore
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-WATCH = [_task]
-
-
-def together(*calls: Callable[[], object]) -> None:
-    threads = [threading.Thread(target=call) for call in calls]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+WATCH = (_task,)
 
 
 def run(task: Task[int]) -> None:
@@ -176,56 +168,16 @@ def the_first_of_two_futures_ends() -> None:
     assert not one._waiters
 
 
-class Model(NamedTuple):
-    """A program that must hold, and the preemptions within which all its schedules are run."""
-
-    program: Callable[[], None]
-    bound: int = 2
-
-
 MODELS = [
-    Model(two_wait_while_it_is_run_and_cancelled, bound=0),
-    Model(two_complete_it),
-    Model(who_sees_it_done_sees_the_value),
-    Model(two_ask_for_the_error, bound=1),
-    Model(a_timeout_comes_with_the_end, bound=0),
-    Model(callbacks_come_with_the_end),
-    Model(futures_are_waited_for, bound=0),
-    Model(the_first_of_two_futures_ends, bound=1),
+    Model(two_wait_while_it_is_run_and_cancelled, WATCH, bound=0),
+    Model(two_complete_it, WATCH, bound=2),
+    Model(who_sees_it_done_sees_the_value, WATCH, bound=2),
+    Model(two_ask_for_the_error, WATCH),
+    Model(a_timeout_comes_with_the_end, WATCH, bound=0),
+    Model(callbacks_come_with_the_end, WATCH, bound=2),
+    Model(futures_are_waited_for, WATCH, bound=0),
+    Model(the_first_of_two_futures_ends, WATCH),
 ]
-
-
-def name_of(model: Model) -> str:
-    return model.program.__name__
-
-
-each_model = pytest.mark.parametrize("model", MODELS, ids=name_of)
-
-
-@each_model
-@pytest.mark.parametrize("strategy", ["pct", "random"])
-def test_it_holds_with_every_bytecode_a_point(model: Model, strategy: Any) -> None:
-    explore(model.program, watch=WATCH, strategy=strategy, runs=40)
-
-
-@each_model
-def test_it_holds_under_every_schedule_within_the_bound(model: Model) -> None:
-    report = explore(model.program, strategy="dfs", preemptions=model.bound, runs=20_000)
-    assert report.exhausted
-
-
-@pytest.mark.soak
-@each_model
-@pytest.mark.parametrize("strategy", ["pct", "random"])
-def test_it_holds_for_long(model: Model, strategy: Any) -> None:
-    explore(model.program, watch=WATCH, strategy=strategy, preemptions=3, runs=10_000, seed=1)
-
-
-@pytest.mark.soak
-@each_model
-def test_it_holds_under_every_schedule_of_one_preemption_at_a_bytecode(model: Model) -> None:
-    report = explore(model.program, watch=WATCH, strategy="dfs", preemptions=1, runs=100_000)
-    assert report.exhausted
 
 
 def test_a_timeout_and_the_end_at_one_moment_come_in_both_orders() -> None:
@@ -249,16 +201,6 @@ def test_a_timeout_and_the_end_at_one_moment_come_in_both_orders() -> None:
 
     assert explore(program, strategy="dfs", preemptions=0).exhausted
     assert seen == {"value", "late"}
-
-
-class Fault(NamedTuple):
-    """One changed line, the model that must notice, and within how many runs."""
-
-    name: str
-    old: str
-    new: str
-    program: Callable[[], None]
-    runs: int
 
 
 STATE_LAST = """\
@@ -304,43 +246,41 @@ UNLOCKED_START = LOCKED_START.replace("with self._mutex:", "if True:")
 
 FAULTS = {
     "the state is written before the value": Fault(
+        Task,
         "_finish",
         STATE_LAST,
         STATE_FIRST,
         who_sees_it_done_sees_the_value,
-        400,
     ),
     "a latch is added outside the lock": Fault(
-        "_wait_once", LOCKED_LATCH, UNLOCKED_LATCH, two_wait_while_it_is_run_and_cancelled, 400
+        Task, "_wait_once", LOCKED_LATCH, UNLOCKED_LATCH, two_wait_while_it_is_run_and_cancelled
     ),
     "a callback is added outside the lock": Fault(
-        "add_done_callback", LOCKED_CALLBACK, UNLOCKED_CALLBACK, callbacks_come_with_the_end, 400
+        Task, "add_done_callback", LOCKED_CALLBACK, UNLOCKED_CALLBACK, callbacks_come_with_the_end
     ),
     "a start looks outside the lock": Fault(
+        Task,
         "set_running_or_notify_cancel",
         LOCKED_START,
         UNLOCKED_START,
         two_wait_while_it_is_run_and_cancelled,
-        400,
     ),
     "one latch is released, `if` for `while`": Fault(
-        "_wake", "while", "if", two_wait_while_it_is_run_and_cancelled, 400
+        Task, "_wake", "while", "if", two_wait_while_it_is_run_and_cancelled
     ),
     "who waits for several is not told": Fault(
-        "_finish", "self._tell_waiters()", "pass", futures_are_waited_for, 400
+        Task, "_finish", "self._tell_waiters()", "pass", futures_are_waited_for
     ),
     "a second completion is allowed": Fault(
+        Task,
         "_finish",
         "        if self._state not in allowed:\n            return False\n",
         "",
         two_complete_it,
-        400,
     ),
 }
 
 
-@pytest.mark.parametrize("case", FAULTS.values(), ids=list(FAULTS))
-def test_a_fault_is_found(case: Fault, fault: Callable[[Any, str, str, str], None]) -> None:
-    fault(Task, case.name, case.old, case.new)
-    with pytest.raises(ScheduleError):
-        explore(case.program, watch=WATCH, strategy="random", runs=case.runs)
+class TestTask(SmallParts):
+    models = MODELS
+    faults = FAULTS

@@ -9,25 +9,18 @@ from __future__ import annotations
 import contextvars
 import threading
 from concurrent.futures import CancelledError
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
 import pytest
 
+from exploring import Fault, Model, SmallParts, together
 from joinable import Task, Thread, _runtime, _task, _thread, spawn
-from joinable.testing import ScheduleError, explore, replay
+from joinable.testing import explore, replay
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-WATCH = [_thread, _task]
-
-
-def together(*calls: Callable[[], object]) -> None:
-    threads = [threading.Thread(target=call) for call in calls]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+WATCH = (_thread, _task)
 
 
 def it_is_started_and_cancelled() -> None:
@@ -265,76 +258,25 @@ def a_failed_start_and_a_good_one_wake_who_waits() -> None:
         put_start(real)
 
 
-class Model(NamedTuple):
-    """A program that must hold, and the preemptions within which all its schedules are run."""
-
-    program: Callable[[], None]
-    bound: int = 1
-
-
 MODELS = [
-    Model(it_is_started_and_cancelled, bound=2),
-    Model(it_is_started_twice, bound=2),
-    Model(it_is_asked_while_it_is_started, bound=0),
-    Model(a_subclass_runs),
-    Model(an_error_is_taken_by_two),
-    Model(two_contexts_start_it),
-    Model(a_start_is_interrupted_before_there_is_a_thread),
-    Model(a_start_is_interrupted_while_it_waits_for_the_thread),
-    Model(a_start_is_interrupted_when_the_thread_runs),
-    Model(no_thread_can_be_had_at_first),
-    Model(a_failed_start_and_a_good_one_wake_who_waits, bound=0),
+    Model(it_is_started_and_cancelled, WATCH, bound=2),
+    Model(it_is_started_twice, WATCH, bound=2),
+    Model(it_is_asked_while_it_is_started, WATCH, bound=0),
+    Model(a_subclass_runs, WATCH),
+    Model(an_error_is_taken_by_two, WATCH),
+    Model(two_contexts_start_it, WATCH),
+    Model(a_start_is_interrupted_before_there_is_a_thread, WATCH),
+    Model(a_start_is_interrupted_while_it_waits_for_the_thread, WATCH),
+    Model(a_start_is_interrupted_when_the_thread_runs, WATCH),
+    Model(no_thread_can_be_had_at_first, WATCH),
+    Model(a_failed_start_and_a_good_one_wake_who_waits, WATCH, bound=0),
 ]
-
-
-def name_of(model: Model) -> str:
-    return model.program.__name__
-
-
-each_model = pytest.mark.parametrize("model", MODELS, ids=name_of)
-
-
-@each_model
-@pytest.mark.parametrize("strategy", ["pct", "random"])
-def test_it_holds_with_every_bytecode_a_point(model: Model, strategy: Any) -> None:
-    explore(model.program, watch=WATCH, strategy=strategy, runs=40)
-
-
-@each_model
-def test_it_holds_under_every_schedule_within_the_bound(model: Model) -> None:
-    report = explore(model.program, strategy="dfs", preemptions=model.bound, runs=20_000)
-    assert report.exhausted
-
-
-@pytest.mark.soak
-@each_model
-@pytest.mark.parametrize("strategy", ["pct", "random"])
-def test_it_holds_for_long(model: Model, strategy: Any) -> None:
-    explore(model.program, watch=WATCH, strategy=strategy, preemptions=3, runs=10_000, seed=1)
-
-
-@pytest.mark.soak
-@each_model
-def test_it_holds_under_every_schedule_of_one_preemption_at_a_bytecode(model: Model) -> None:
-    report = explore(model.program, watch=WATCH, strategy="dfs", preemptions=1, runs=100_000)
-    assert report.exhausted
 
 
 def test_who_comes_between_a_start_and_its_failure_is_told() -> None:
     # Found so: thread 2 sees it running, thread 1 fails to start it and wakes nobody, thread 2
     # adds its latch and waits for ever.
     replay(no_thread_can_be_had_at_first, "1@2>2,2@1>1")
-
-
-class Fault(NamedTuple):
-    """One changed line, the model that must notice, and within how many runs."""
-
-    owner: object
-    name: str
-    old: str
-    new: str
-    program: Callable[[], None]
-    runs: int
 
 
 LOCKED_CLAIM = """\
@@ -364,13 +306,12 @@ FAULTS = {
         LOCKED_CLAIM,
         LOCKED_CLAIM.replace("with self._mutex:", "if True:"),
         it_is_started_and_cancelled,
-        400,
     ),
     "a failed start does not wake who waits": Fault(
-        Thread, "_start_failed", "self._wake()", "pass", no_thread_can_be_had_at_first, 400
+        Thread, "_start_failed", "self._wake()", "pass", no_thread_can_be_had_at_first
     ),
     "who waits looks at the state before the lock only": Fault(
-        Task, "_wait_once", "self._refuse_to_wait()", "pass", no_thread_can_be_had_at_first, 400
+        Task, "_wait_once", "self._refuse_to_wait()", "pass", no_thread_can_be_had_at_first
     ),
     "a failed start wakes outside the lock": Fault(
         Thread,
@@ -386,16 +327,18 @@ FAULTS = {
         "self._finish(CANCELLED_AND_NOTIFIED)",
         "pass",
         a_start_is_interrupted_before_there_is_a_thread,
-        400,
     ),
 }
 
 
-# A fault may start one thread object twice: its bootstrap then complains, beside the failure.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.parametrize("case", FAULTS.values(), ids=list(FAULTS))
-def test_a_fault_is_found(case: Fault, fault: Callable[[Any, str, str, str], None]) -> None:
-    fault(case.owner, case.name, case.old, case.new)
-    with pytest.raises(ScheduleError):
+class TestThread(SmallParts):
+    models = MODELS
+    faults = FAULTS
+    # A fault may start one thread object twice: its bootstrap then complains, beside the failure.
+    marks_of_faults = (
+        pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    )
+
+    def search(self, case: Fault, watch: tuple[object, ...]) -> None:
         # The faults that need it take three switches, at the right lines.
-        explore(case.program, watch=WATCH, strategy="pct", preemptions=3, runs=case.runs)
+        explore(case.program, watch=watch, strategy="pct", preemptions=3, runs=case.runs)

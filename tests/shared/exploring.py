@@ -1,0 +1,181 @@
+"""What the models of our own code share: what a model and a fault are, and the tests of both.
+
+A file of models names its programs, its faults and what is watched, and hands them to a subclass
+of `SmallParts` or `Composed`, which is what pytest finds there.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import functools
+import threading
+import time
+from concurrent.futures import CancelledError
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+import pytest
+
+from joinable import Cancelled, DeadlineExceeded, _timer
+from joinable.testing import ScheduleError, explore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+
+class Model(NamedTuple):
+    """A program that must hold, what is watched in it, and the preemptions within which all its
+    schedules are run.
+    """
+
+    program: Callable[[], None]
+    watch: tuple[object, ...]
+    bound: int = 1
+
+
+class Fault(NamedTuple):
+    """One changed line, the model that must notice, and within how many runs."""
+
+    owner: object
+    name: str
+    old: str
+    new: str
+    program: Callable[[], None]
+    runs: int = 400
+
+
+def name_of(model: Model) -> str:
+    return model.program.__name__
+
+
+# -------------------------------------------------------------------- what models are made of
+
+
+def together(*calls: Callable[[], object]) -> None:
+    """Run each in a thread of its own."""
+    together_here(*calls, int)
+
+
+def together_here(*calls: Callable[[], object]) -> None:
+    """Run all but the last in threads of their own, and the last one here."""
+    threads = [threading.Thread(target=call) for call in calls[:-1]]
+    for thread in threads:
+        thread.start()
+    calls[-1]()
+    for thread in threads:
+        thread.join()
+
+
+def at_one(call: Callable[[], object]) -> Callable[[], object]:
+    """Let it be called at second 1, when all that came before it is done or waits."""
+
+    def wait_and_call() -> None:
+        time.sleep(1)
+        call()
+
+    return wait_and_call
+
+
+def race(*calls: Callable[[], object]) -> None:
+    """Make all calls at one moment: whoever goes first, it is not for having been started first."""
+    together_here(*map(at_one, calls))
+
+
+def late(*calls: Callable[[], object]) -> None:
+    """Make the first two calls, and all others at one moment when those two wait."""
+    together_here(*calls[:2], *map(at_one, calls[2:]))
+
+
+def inside(call: Callable[[], object]) -> Callable[[], object]:
+    """Let it run in the scope that is in force here, whatever thread calls it."""
+    return functools.partial(contextvars.copy_context().run, call)
+
+
+def ended_by(call: Callable[[], object]) -> str:
+    """Tell how a call has ended."""
+    try:
+        call()
+    except (Cancelled, DeadlineExceeded, CancelledError) as error:
+        return type(error).__name__
+    return "returned"
+
+
+def let_all_run() -> None:
+    """Come back when all others wait or have ended: only then does the time go on."""
+    time.sleep(0.001)
+
+
+def to_come() -> int:
+    """Count what the timer is still to call."""
+    return sum(bool(entry.function) for _, _, entry in _timer._timers.heap)
+
+
+# -------------------------------------------------------------------- the tests
+
+
+class Explored:
+    """The tests of one file of models, whatever these are of."""
+
+    models: ClassVar[Sequence[Model]]
+    faults: ClassVar[Mapping[str, Fault]]
+    marks_of_faults: ClassVar[tuple[pytest.MarkDecorator, ...]] = ()
+
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        """Give each test the models or the faults of the subclass, and both strategies."""
+        if "strategy" in metafunc.fixturenames:
+            metafunc.parametrize("strategy", ["pct", "random"])
+        if "model" in metafunc.fixturenames:
+            metafunc.parametrize("model", self.models, ids=name_of)
+        if "case" in metafunc.fixturenames:
+            marks = self.marks_of_faults
+            cases = [pytest.param(case, id=name, marks=marks) for name, case in self.faults.items()]
+            metafunc.parametrize("case", cases)
+
+    def test_it_holds_with_every_bytecode_a_point(self, model: Model, strategy: Any) -> None:
+        explore(model.program, watch=model.watch, strategy=strategy, runs=40)
+
+    def test_it_holds_under_every_schedule_within_the_bound(self, model: Model) -> None:
+        report = explore(model.program, strategy="dfs", preemptions=model.bound, runs=20_000)
+        assert report.exhausted
+
+    @pytest.mark.soak
+    def test_it_holds_for_long(self, model: Model, strategy: Any) -> None:
+        program, watch = model.program, model.watch
+        explore(program, watch=watch, strategy=strategy, preemptions=3, runs=10_000, seed=1)
+
+    def test_a_fault_is_found(
+        self, case: Fault, fault: Callable[[Any, str, str, str], None]
+    ) -> None:
+        watch = next(model.watch for model in self.models if model.program == case.program)
+        fault(case.owner, case.name, case.old, case.new)
+        with pytest.raises(ScheduleError):
+            self.search(case, watch)
+
+    def search(self, case: Fault, watch: tuple[object, ...]) -> None:
+        """Look for a schedule under which the fault shows; raise it."""
+        explore(case.program, watch=watch, strategy="random", runs=case.runs)
+
+
+class SmallParts(Explored):
+    """For programs so short that one preemption can be tried at each of their bytecodes."""
+
+    @pytest.mark.soak
+    def test_it_holds_under_every_schedule_of_one_preemption_at_a_bytecode(
+        self, model: Model
+    ) -> None:
+        program, watch = model.program, model.watch
+        report = explore(program, watch=watch, strategy="dfs", preemptions=1, runs=100_000)
+        assert report.exhausted
+
+
+class Composed(Explored):
+    """For programs of several parts: at a bytecode is chance, at a lock is everything."""
+
+    @pytest.mark.soak
+    def test_it_holds_under_every_schedule_of_two_preemptions(self, model: Model) -> None:
+        report = explore(model.program, strategy="dfs", preemptions=2, runs=200_000)
+        assert report.exhausted
+
+    def search(self, case: Fault, watch: tuple[object, ...]) -> None:
+        """Look at the bytecodes first, then at every schedule of one preemption."""
+        super().search(case, watch)
+        explore(case.program, strategy="dfs", preemptions=1, runs=4000)

@@ -1,0 +1,97 @@
+"""Threads that wait in the library: how a test knows that they do, and how it ends them."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING, ClassVar
+
+from joinable import Cancelled, CancelScope, Thread, sleep, spawn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+LONG = 1000  # seconds that no test waits
+PATIENCE = 30  # seconds after which a wait that should take no time has failed
+
+
+def until(condition: Callable[[], object], seconds: float = 10) -> None:
+    """Return when other threads have got so far that it holds; that must be soon."""
+    end = time.monotonic() + seconds  # real ones, whatever clock the library has
+    while not condition():
+        assert time.monotonic() < end, "it does not come to hold"
+        time.sleep(0)
+
+
+def waiting_in(scope: CancelScope, threads: int = 1) -> None:
+    """Return when so many threads wait in the scope."""
+    until(lambda: len(scope._sleepers) >= threads)
+
+
+def sleeper() -> tuple[Thread[None], CancelScope]:
+    """Start a thread and return it, with its own scope, when it waits."""
+    thread = spawn(sleep, LONG)
+    scope = thread._scope
+    assert scope is not None
+    waiting_in(scope)
+    return thread, scope
+
+
+def elsewhere(function: Callable[[], object]) -> Callable[[], None]:
+    """Make a function that has another thread call that one, and waits for its end."""
+
+    def call() -> None:
+        thread = threading.Thread(target=function)
+        thread.start()
+        thread.join(PATIENCE)
+        assert not thread.is_alive()
+
+    return call
+
+
+class Gate:
+    """A call that says when it has begun, and ends when it may; nothing else stops it."""
+
+    def __init__(self, then: Callable[[], object] = int) -> None:
+        self.begun = threading.Event()
+        self.may_end = threading.Event()
+        self.ended = False
+        self.then = then
+
+    def __call__(self) -> object:
+        self.begun.set()
+        assert self.may_end.wait(PATIENCE)
+        self.ended = True
+        return self.then()
+
+
+class Waiter:
+    """A thread that does one thing in a scope of its own, which a test can cancel."""
+
+    limit: ClassVar[float] = 5  # seconds; what is not there by then never comes
+
+    def __init__(self, wait: Callable[[], object]) -> None:
+        self.scope = CancelScope()
+        self.thread: Thread[object] = spawn(self._run, wait)
+
+    def _run(self, wait: Callable[[], object]) -> object:
+        with self.scope:
+            return wait()
+        return Cancelled
+
+    def is_asleep(self) -> bool:
+        return bool(self.scope._sleepers)
+
+    def cancel(self) -> None:
+        """Cancel it; return when it holds its latch again and stands at the primitive's lock."""
+        self.scope.cancel()
+        until(lambda: not self.scope._sleepers)
+
+    def ended(self) -> bool:
+        return self.thread.done()
+
+    def end(self) -> object:
+        """Return what it returned, or `Cancelled` if it was cut short."""
+        result = self.thread.result(self.limit)
+        self.thread.join(self.limit)
+        return result
