@@ -139,6 +139,7 @@ class Batch:
         # Its traceback leads to this object: do not close the circle, and keep nothing else alive.
         for kept in (self.failures, self.results, self.calls, self.lanes, self.running):
             kept.clear()
+        self.scope._reason = None
         return error
 
     def _lane(self) -> None:

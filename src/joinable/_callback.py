@@ -125,7 +125,7 @@ class CancelCallback:
         """
         now = _runtime.monotonic()
         until = math.inf
-        for scope in _chain.reach(self.scope, now):
+        for scope in _chain.reach(self.scope, now, anywhere=True):
             with scope._lock:
                 scope._callbacks[self] = None
             if scope._asks(now):  # looked at when it has been entered

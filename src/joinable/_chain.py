@@ -111,7 +111,7 @@ class Link:
         self._callbacks: dict[Callback, None] = {}
 
     def _open(self, parent: Link | None) -> None:
-        self._parent = parent
+        self._parent = without_the_over(parent)
         self._fork, self._thread = _forks[0], _runtime.get_ident()
         self._state = ENTERED
 
@@ -120,6 +120,11 @@ class Link:
 
     def _is_open(self) -> bool:
         return self._state is ENTERED and self._fork == _forks[0]
+
+    def _is_over(self) -> bool:
+        """Tell whether it will not be in force again, here or in any other thread."""
+        # `_stays` is written before the state, which is read first.
+        return (self._state is LEFT and not self._stays) or self._fork != _forks[0]
 
     def _is_late(self) -> bool:
         return self._deadline < math.inf and self._is_due(_runtime.monotonic())
@@ -177,11 +182,36 @@ def in_force() -> Link | None:
     return link
 
 
-def reach(link: Link | None, now: float) -> list[Link]:
-    """Return the scopes that can stop what runs in `link` now, from the innermost outwards."""
+def without_the_over(link: Link | None) -> Link | None:
+    """Return the innermost scope from there that is not over, and unlink all that are.
+
+    Else threads that start each other and end, as timers do, would make a chain without end. Two
+    may do this to one chain at once: what either writes is right, if not always the shortest.
+    """
+    first = inner = _not_over(link)
+    while inner is not None:
+        outer = inner._parent
+        kept = _not_over(outer)
+        if kept is not outer:
+            inner._parent = kept
+        inner = kept
+    return first
+
+
+def _not_over(link: Link | None) -> Link | None:
+    while link is not None and link._is_over():
+        link = link._parent
+    return link
+
+
+def reach(link: Link | None, now: float, *, anywhere: bool = False) -> list[Link]:
+    """Return the scopes that can stop what runs in `link` now, from the innermost outwards.
+
+    With `anywhere` also those of a generator that does not run at the moment.
+    """
     found: list[Link] = []
     while link is not None:
-        if link._is_in_force():
+        if link._is_in_force() or (anywhere and link._is_open()):
             found.append(link)
             if link._shields(now):
                 break

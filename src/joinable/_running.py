@@ -13,11 +13,12 @@ from __future__ import annotations
 import threading
 from concurrent.futures._base import CANCELLED_AND_NOTIFIED, FINISHED
 
-from joinable import _events, _frames, _park, _runtime, _unasked
+from joinable import _events, _frames, _park, _runtime, _timer, _unasked
 from joinable._errors import Cancelled, DeadlineExceeded
 from joinable._limits import too_late
 from joinable._scope import run_in
 from joinable._task import Task
+from joinable._typing import override
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ class Running(Task["T"]):
             # Let go before anybody is told: who waits for the end may look at what is left.
             del body, context, parent
             self._failed(scope, error)
+            del scope  # the error's traceback may lead here
         else:
             del body, context, parent
             if scope._has_run_out(None):
@@ -93,6 +95,17 @@ class Running(Task["T"]):
         self._annotate(error)
         if not self._finish(FINISHED, exception=error):
             abandoned.discard(self)
+
+    @override
+    def _call_back(self) -> None:
+        """Run the callbacks; a slow one must not keep the timer from the deadlines of others."""
+        if not self._done_callbacks or not _timer.is_here():
+            super()._call_back()
+            return
+        try:
+            _runtime.start_service(super()._call_back, "joinable-callbacks")
+        except RuntimeError:  # no thread can be had
+            super()._call_back()
 
     def _end(self) -> None:
         """Let go of what was for the run, and tell who joins; the last that the thread does."""

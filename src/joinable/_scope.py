@@ -304,3 +304,5 @@ def run_in(scope: CancelScope, parent: Link | None, body: Callable[[], T]) -> T:
     finally:
         scope._close(stays=True)
         _chain.current.set(outer)
+        # The traceback of an error may lead here, and must not keep the scopes around the task.
+        del scope, parent, outer, body

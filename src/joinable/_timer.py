@@ -20,6 +20,7 @@ import functools
 import heapq
 import itertools
 import os
+import threading
 
 from joinable import _runtime
 from joinable._errors import unraisable
@@ -27,7 +28,6 @@ from joinable._errors import unraisable
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import queue
-    import threading
     from collections.abc import Callable
 
 _FEW = 64  # cancelled entries that may lie about; more than that, and than the live ones, may not
@@ -98,6 +98,11 @@ def service() -> threading.Thread | None:
     """Return the thread of the timer; None while nothing is to come."""
     with _timers.lock:
         return _timers.service
+
+
+def is_here() -> bool:
+    """Tell whether the calling thread is the timer's."""
+    return threading.current_thread() is _timers.service
 
 
 def look_again() -> threading.Thread | None:

@@ -43,6 +43,16 @@ class _Waiter:
         self.latch.release()
         self.told = self.condition.serial
 
+    def take_over(self, told: int) -> bool:
+        """End the wait by somebody else's notification; False if a canceller was first.
+
+        Whoever may have it after this one is who might have had it from the first.
+        """
+        self.told = told  # first: one that was released and not told would not pass it on
+        if not _park.release(self.latch):
+            self.told = None
+        return self.told is not None
+
 
 class Condition(threading.Condition):
     """A `threading.Condition` whose wait can be cancelled and obeys the deadline around it.
@@ -144,8 +154,12 @@ class Condition(threading.Condition):
 
     def _pass_on(self, waiter: _Waiter) -> None:
         told = waiter.told
-        if told is not None and self._waiters and self._waiters[0].serial <= told:
-            self.notify()
+        if told is None:
+            return
+        for other in list(self._waiters):
+            if other.serial <= told and other.told is None and other.take_over(told):
+                self._leave(other)
+                return
 
     def _park(self, waiter: _Waiter, deadline: float) -> bool:
         """Wait without the lock."""
