@@ -60,7 +60,8 @@ def tests(session: nox.Session) -> None:
     """Run the tests and the examples in the docstrings."""
     install(session, "test")  # its conftest names the interpreter and refuses a GIL that is back on
     if session.python != COVERED or session.posargs:
-        session.run("python", "-m", "pytest", *session.posargs)
+        # Two at a time: most of the tests are schedules, of which one thread runs at any moment.
+        session.run("python", "-m", "pytest", "-n2", "--dist=worksteal", *session.posargs)
         return
     # Not `create_tmp`: that makes the tests' own temporary folders lie inside the project, whose
     # settings the runs of pytest in those tests would then take for theirs.

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 # An assertion there is to say what it has found, as one in a test does.
 pytest.register_assert_rewrite("exploring", "processes", "waiting")
 
-_OURS = frozenset(("joinable-reports", "joinable-timer"))
+_OURS = frozenset(("joinable-reports", "joinable-timer", "joinable-callbacks"))
 FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
 
 

@@ -32,6 +32,7 @@ from joinable import (
     sleep,
     spawn,
 )
+from joinable import _running as running
 from joinable import _timer as timer
 from joinable.testing import FakeClock
 from processes import run
@@ -213,7 +214,7 @@ def test_a_call_that_does_not_stop_is_abandoned_a_second_later_and_named() -> No
         assert abandoned_threads() == []
     (unfinished,) = error.unfinished
     assert unfinished.startswith("worker at ")
-    assert f"called from {__file__}:" in unfinished
+    assert f"called from {Gate.__call__.__code__.co_filename}:" in unfinished
     assert " in __call__" in unfinished
     assert str(error).startswith("'worker' did not end within 10 s: it is at ")
     assert error.__cause__ is None
@@ -236,6 +237,29 @@ def test_the_deadline_of_an_abandoned_one_is_told_to_all_alike() -> None:
         assert told == [thread.exception()] * 2
         assert isinstance(told[0], DeadlineExceeded)
         call.may_end.set()
+        thread.join()
+
+
+def test_a_callback_that_blocks_does_not_keep_others_from_their_deadlines(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(running, "LAST_MOMENT", 0.0)
+    blocked, gate = threading.Event(), threading.Event()
+
+    def block(_: object) -> None:
+        blocked.set()
+        gate.wait(PATIENCE)
+
+    call = Gate()
+    slow = started(call, timeout=0.01)
+    slow.add_done_callback(block)
+    assert blocked.wait(PATIENCE)
+    other = started(call, timeout=0.01)
+    # Not its call's end, which comes only below.
+    assert isinstance(other.exception(PATIENCE), DeadlineExceeded)
+    gate.set()
+    call.may_end.set()
+    for thread in (slow, other):
         thread.join()
 
 

@@ -295,6 +295,21 @@ def test_the_error_keeps_no_result_of_another_call_alive() -> None:
     assert watched[0]() is None
 
 
+def test_the_error_is_in_no_cycle() -> None:
+    def run() -> weakref.ref[BoomError]:
+        try:
+            run_all([fail, fail])
+        except BoomError as error:
+            return weakref.ref(error)
+        raise AssertionError
+
+    gc.disable()
+    try:
+        assert run()() is None
+    finally:
+        gc.enable()
+
+
 class Unshowable(str):
     __slots__ = ()
 

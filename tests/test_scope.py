@@ -871,6 +871,74 @@ def test_a_scope_that_was_left_keeps_nothing_of_its_block() -> None:
     assert scope._callbacks == {}
 
 
+def test_threads_that_start_each_other_and_end_do_not_make_a_chain_of_their_scopes() -> None:
+    scopes: list[weakref.ref[CancelScope]] = []
+    depths: list[int] = []
+
+    def work(before: Thread[None] | None, left: int) -> None:
+        if before is not None:
+            before.join()
+            del before
+        link = scope = current_scope()
+        assert scope is not None
+        scopes.append(weakref.ref(scope))
+        depth = 0
+        while link is not None:
+            link, depth = link._parent, depth + 1  # type: ignore[assignment]
+        depths.append(depth)
+        if left:
+            own = threading.current_thread()
+            # Not kept: what a thread keeps is not to be the reason why its scope is.
+            spawn(work, own, left - 1)  # type: ignore[arg-type, unused-awaitable]
+        else:
+            done.set()
+
+    done = threading.Event()
+    spawn(work, None, 50)  # type: ignore[unused-awaitable]
+    assert done.wait(PATIENCE)
+    assert max(depths) <= 3  # its own, that of the one that started it, and perhaps one more
+    gc.collect()
+    assert sum(scope() is not None for scope in scopes) <= 3
+
+
+def test_a_scope_that_was_cancelled_and_left_is_not_skipped() -> None:
+    steps = Sequencer()
+
+    def second() -> None:
+        with steps(2):
+            pass
+        sleep(LONG)
+
+    def first() -> Thread[None]:
+        with steps(1):
+            return spawn(second)
+
+    with CancelScope() as scope:
+        thread = spawn(first)
+        with steps(0):
+            scope.cancel()
+    started = thread.result()
+    with pytest.raises(CancelledError):
+        started.result()
+    started.join()
+
+
+def test_the_error_of_a_task_keeps_no_scope_around_it() -> None:
+    def block() -> tuple[Thread[None], weakref.ref[CancelScope]]:
+        with CancelScope() as scope:
+            thread = spawn(sleep, -1)
+            thread.join()
+        return thread, weakref.ref(scope)
+
+    gc.disable()
+    try:
+        thread, scope = block()
+        assert isinstance(thread.exception(), ValueError)
+        assert scope() is None
+    finally:
+        gc.enable()
+
+
 def test_a_wait_leaves_nothing_behind_in_its_scopes() -> None:
     with CancelScope() as outer, CancelScope() as inner:
         for _ in range(3):
@@ -1033,6 +1101,16 @@ def test_a_scope_in_a_generator_is_in_force_only_while_that_runs() -> None:
     assert scope.cancelled_caught
     assert current_scope() is None
     assert variable.get() is None
+
+
+def test_a_callback_of_a_scope_whose_generator_is_suspended_is_called() -> None:
+    scope, calls = CancelScope(), list[int]()
+    generator = numbers(scope)
+    next(generator)
+    scope.on_cancel(functools.partial(calls.append, 1))
+    scope.cancel()
+    assert calls == [1]
+    generator.close()
 
 
 def test_the_consumers_scope_stops_the_generator_and_the_consumer() -> None:

@@ -204,7 +204,7 @@ def test_current_line_tells_where_a_thread_is_and_nothing_of_one_that_has_ended(
     assert frames.current_line(-1) is None
     here = frames.current_line(threading.get_ident())
     assert here is not None
-    assert f"called from {__file__}:" in here
+    assert here.startswith(f"{__file__}:")  # our own lines are passed over
 
 
 def test_a_stack_of_our_own_frames_has_a_place_all_the_same() -> None:

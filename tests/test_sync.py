@@ -487,6 +487,17 @@ def test_a_notification_is_not_passed_on_to_one_who_came_after_it() -> None:
     assert first.end() is Cancelled
 
 
+def test_a_notification_that_is_passed_on_twice_does_not_reach_one_who_came_after_it() -> None:
+    condition = Condition()
+    waiters = [Waiter(lambda: wait_with(condition, LONG)) for _ in range(2)]
+    with condition:
+        for waiter in waiters:
+            waiter.cancel()
+        condition.notify()
+        assert not condition.wait(0.01)
+    assert [waiter.end() for waiter in waiters] == [Cancelled, Cancelled]
+
+
 def test_an_event_that_was_set_and_cleared_does_not_wake_who_came_later() -> None:
     event = Event()
     first = Waiter(event.wait)

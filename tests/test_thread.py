@@ -513,7 +513,9 @@ async def coroutine() -> None:
     pass
 
 
-@pytest.mark.parametrize("call", [3, None, "text", coroutine], ids=repr)
+@pytest.mark.parametrize(
+    "call", [3, None, "text", coroutine], ids=["int", "None", "str", "coroutine"]
+)
 def test_what_cannot_be_called_is_refused_at_the_call(call: object) -> None:
     if call is not None:
         with pytest.raises(TypeError, match=r"^target (must be callable|is the coroutine)"):

@@ -30,10 +30,10 @@ import sys
 import threading
 from concurrent.futures._base import CANCELLED_AND_NOTIFIED, FINISHED, PENDING, RUNNING
 
-from joinable import _chain, _runtime, _timer
+from joinable import _chain, _running, _runtime, _timer
 from joinable._check import check_seconds
 from joinable._launch import Launch, check_call
-from joinable._running import LAST_MOMENT, Running, abandoned
+from joinable._running import Running, abandoned
 from joinable._scope import task_scope
 from joinable._typing import override
 
@@ -262,7 +262,7 @@ class Thread(Running["T"], _Standard):
             return
         deadline = _runtime.monotonic() + self._timeout
         self._scope = task_scope(deadline)
-        launch.timer = _timer.call_at(deadline + LAST_MOMENT, self._give_up)
+        launch.timer = _timer.call_at(deadline + _running.LAST_MOMENT, self._give_up)
 
     def _start_failed(self, launch: Launch, error: BaseException) -> None:
         """Be pending again, or cancelled where an OS thread may exist; nothing if the call runs.

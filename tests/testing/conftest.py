@@ -51,6 +51,8 @@ def fault(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any, str, str, str], Non
     """
 
     def put(owner: Any, name: str, old: str, new: str) -> None:
+        if isinstance(owner, type):  # which of its bases defines it is not the test's matter
+            owner = next(base for base in owner.__mro__ if name in vars(base))
         monkeypatch.setattr(owner, name, changed(owner, name, old, new))
 
     monkeypatch.setattr(_session.Session, "_shortest", as_found)

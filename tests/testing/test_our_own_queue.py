@@ -155,8 +155,8 @@ FAULTS = {
     "Condition: a notification goes on to those who came after it only": Fault(
         Condition,
         "_pass_on",
-        "self._waiters[0].serial <= told",
-        "self._waiters[0].serial > told",
+        "other.serial <= told",
+        "other.serial > told",
         an_item_comes_with_the_cancel_of_one_who_waits,
     ),
     "Queue: a put wakes nobody": Fault(

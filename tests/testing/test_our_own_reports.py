@@ -15,12 +15,12 @@ import time
 from typing import TYPE_CHECKING
 
 from exploring import Fault, Model, SmallParts, together
-from joinable import DeadlineExceeded, Task, _events, _task, _unasked
+from joinable import DeadlineExceeded, Task, _events, _outcome, _unasked
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-WATCH = (_task, _unasked, _events)
+WATCH = (_outcome, _unasked, _events)
 
 
 class Soon(Task[int]):

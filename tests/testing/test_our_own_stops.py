@@ -27,15 +27,17 @@ from joinable import (
     CancelScope,
     Task,
     Thread,
+    _outcome,
     _park,
+    _running,
     _task,
     _thread,
     abandoned_threads,
     sleep,
 )
 
-TASKS = (_park, _task)
-THREADS = (_park, _thread)
+TASKS = (_park, _task, _outcome)
+THREADS = (_park, _thread, _running)
 
 
 def a_result_comes_with_a_cancel() -> None:
@@ -128,31 +130,31 @@ def it_is_started_and_asked_to_stop() -> None:
 
 def its_time_is_up_when_it_ends() -> None:
     """It is too late however it ends, and nothing of it is left when it is joined."""
-    _thread._abandoned.clear()
+    _running.abandoned.clear()
     thread: Thread[None] = Thread(target=time.sleep, args=(2,), timeout=1)
     thread.start()
     assert ended_by(thread.result) == "DeadlineExceeded"
     thread.join()
     assert not abandoned_threads()
     let_all_run()
-    assert not _thread._abandoned
+    assert not _running.abandoned
     assert not to_come()
 
 
 def its_time_is_up_before_it_begins() -> None:
     """It is too late, whether its call runs or not; a join in a scope ends."""
-    _thread._abandoned.clear()
-    moment, _thread._LAST_MOMENT = _thread._LAST_MOMENT, 0.0
+    _running.abandoned.clear()
+    moment, _running.LAST_MOMENT = _running.LAST_MOMENT, 0.0
     try:
         thread: Thread[None] = Thread(target=lambda: None, timeout=0)
         thread.start()
     finally:
-        _thread._LAST_MOMENT = moment
+        _running.LAST_MOMENT = moment
     with CancelScope():
         thread.join()
     assert ended_by(thread.result) == "DeadlineExceeded"
     let_all_run()
-    assert not _thread._abandoned
+    assert not _running.abandoned
 
 
 def it_is_asked_to_stop_when_its_time_is_up() -> None:
@@ -236,15 +238,15 @@ FAULTS = {
     "a thread that ends while it is given up stays abandoned": Fault(
         Thread,
         "_give_up",
-        "    if not self._finish(FINISHED, exception=error):\n        _abandoned.discard(self)",
+        "    if not self._finish(FINISHED, exception=error):\n        abandoned.discard(self)",
         "    self._finish(FINISHED, exception=error)",
         its_time_is_up_when_it_ends,
     ),
     "a thread is abandoned after its end was told": Fault(
         Thread,
         "_give_up",
-        "    if not self._finish(FINISHED, exception=error):\n        _abandoned.discard(self)",
-        "    if self._finish(FINISHED, exception=error):\n        _abandoned.add(self)",
+        "    if not self._finish(FINISHED, exception=error):\n        abandoned.discard(self)",
+        "    if self._finish(FINISHED, exception=error):\n        abandoned.add(self)",
         its_time_is_up_when_it_ends,
     ),
     "a thread that ends in time keeps its timer": Fault(

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from exploring import Fault, Model, SmallParts, together
-from joinable import DeadlineExceeded, InvalidStateError, Task, _task
+from joinable import DeadlineExceeded, InvalidStateError, Task, _outcome, _task
 from joinable.testing import explore
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-WATCH = (_task,)
+WATCH = (_task, _outcome)
 
 
 def run(task: Task[int]) -> None:
@@ -213,30 +213,30 @@ STATE_FIRST = """\
 """
 LOCKED_LATCH = """\
         with self._mutex:
-            if self._state in _DONE:
+            if self._state in DONE_STATES:
                 return True
             self._refuse_to_wait()  # under the lock: a start that fails wakes who is listed
             self._latches.append(latch)
 """
 UNLOCKED_LATCH = """\
-        if self._state in _DONE:
+        if self._state in DONE_STATES:
             return True
         self._latches.append(latch)
 """
 LOCKED_CALLBACK = """\
     with self._mutex:
-        if self._state not in _DONE:
+        if self._state not in DONE_STATES:
             self._done_callbacks.append(fn)
             return
 """
 UNLOCKED_CALLBACK = """\
-    if self._state not in _DONE:
+    if self._state not in DONE_STATES:
         self._done_callbacks.append(fn)
         return
 """
 LOCKED_START = """\
     with self._mutex:
-        if self._state in _CANCELLED:
+        if self._state in CANCELLED_STATES:
             return False
         if self._state != PENDING:
             raise RuntimeError(f"{self!r} has been started already")

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from exploring import Fault, Model, SmallParts, together
-from joinable import Task, Thread, _runtime, _task, _thread, spawn
+from joinable import Task, Thread, _outcome, _running, _runtime, _task, _thread, spawn
 from joinable.testing import explore, replay
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-WATCH = (_thread, _task)
+WATCH = (_thread, _running, _task, _outcome)
 
 
 def it_is_started_and_cancelled() -> None:
