@@ -196,7 +196,12 @@ FAULTS = {
         one_is_left_at_exit,
     ),
     "the service forgets that it has ended": Fault(
-        _unasked, "_take_due", "_watch.service = None", "pass", two_fail_at_once
+        _unasked,
+        "_take_due",
+        "_watch.service = None",
+        "pass",
+        two_fail_at_once,
+        runs=6000,
     ),
     "who asked is not looked at": Fault(
         Task, "_claim", "self._asked or ", "", it_is_asked_for_before_it_is_due

@@ -478,6 +478,7 @@ FAULTS = {
     self.remove()
 """,
         a_call_ends_with_its_block,
+        runs=4000,
     ),
     "what was settled while it was entered stays in the books": Fault(
         CancelCallback,
@@ -485,6 +486,7 @@ FAULTS = {
         "    else:\n        self._forget_if_over()",
         "",
         a_shield_ends_with_a_remove,
+        runs=2000,
     ),
     "what is being called is forgotten by another one": Fault(
         CancelCallback,

@@ -251,6 +251,7 @@ FAULTS = {
         STATE_LAST,
         STATE_FIRST,
         who_sees_it_done_sees_the_value,
+        runs=4000,
     ),
     "a latch is added outside the lock": Fault(
         Task, "_wait_once", LOCKED_LATCH, UNLOCKED_LATCH, two_wait_while_it_is_run_and_cancelled

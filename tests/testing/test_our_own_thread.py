@@ -319,7 +319,7 @@ FAULTS = {
         WAKE_INSIDE,
         WAKE_OUTSIDE,
         a_failed_start_and_a_good_one_wake_who_waits,
-        3000,
+        runs=8000,
     ),
     "an interrupted start leaves it running": Fault(
         Thread,
