@@ -7,8 +7,11 @@ import concurrent.futures
 import importlib
 import inspect
 import pkgutil
+from typing import Any, get_origin
 
 import joinable
+from joinable._outcome import Outcome
+from joinable._running import Running
 
 project = "joinable"
 author = "The joinable developers"
@@ -60,6 +63,23 @@ copybutton_prompt_is_regexp = True
 # The standard library's inventory has them under the name they are imported by.
 for public in (concurrent.futures.Future, concurrent.futures.Executor):
     public.__module__ = "concurrent.futures"
+
+
+# What a public class is made of, by the public name of what that is for its users.
+PUBLIC_BASES: dict[object, object] = {Outcome: concurrent.futures.Future, Running: joinable.Task}
+
+
+def show_public_bases(
+    app: object, name: str, obj: object, options: object, bases: list[object]
+) -> None:
+    """Tell readers which classes they can use it as, and not how it is put together."""
+    del app, name, obj, options
+    bases[:] = [PUBLIC_BASES.get(get_origin(base) or base, base) for base in bases]
+
+
+def setup(app: Any) -> None:
+    """Connect what is above."""
+    app.connect("autodoc-process-bases", show_public_bases)
 
 
 def import_types(module_name: str) -> None:

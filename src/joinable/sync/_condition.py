@@ -83,7 +83,7 @@ class Condition(threading.Condition):
         def _release_save(self) -> object: ...
         def _acquire_restore(self, state: object, /) -> None: ...
 
-    serial = 0
+    serial: int = 0
     """How many have waited so far; for the library's own use."""
 
     def __init__(self, lock: _typing.AnyLock | None = None) -> None:

@@ -55,6 +55,10 @@ class Queue(queue.Queue["T"]):
     """
 
     is_shutdown: bool
+    not_empty: Condition
+    not_full: Condition
+    all_tasks_done: Condition
+    unfinished_tasks: int
 
     def __init__(self, maxsize: int = 0) -> None:
         """Make an empty queue."""
@@ -160,7 +164,7 @@ class Queue(queue.Queue["T"]):
             raise ShutDown
 
 
-class LifoQueue(Queue["T"], queue.LifoQueue["T"]):
+class LifoQueue(Queue["T"], queue.LifoQueue["T"]):  # pyright: ignore[reportIncompatibleVariableOverride]
     """A `Queue` that gives back the item first that was put last.
 
     Example:
@@ -173,7 +177,7 @@ class LifoQueue(Queue["T"], queue.LifoQueue["T"]):
     """
 
 
-class PriorityQueue(Queue["T"], queue.PriorityQueue["T"]):  # type: ignore[type-var]  # any item that can be ordered; there is no public name for that
+class PriorityQueue(Queue["T"], queue.PriorityQueue["T"]):  # type: ignore[type-var]  # any item that can be ordered; there is no public name for that  # pyright: ignore[reportIncompatibleVariableOverride]
     """A `Queue` that gives back the least item first.
 
     Example:
