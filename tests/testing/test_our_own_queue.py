@@ -31,7 +31,7 @@ def item_comes_with_a_cancel(make_calls: Callable[..., None]) -> None:
     make_calls(cancelled, lambda: got.append(items.get()), scope.cancel, lambda: items.put(7))
     assert got == [7]
     assert items.qsize() == 0
-    assert not items.not_empty._waiters
+    assert not items.not_empty._waiters  # type: ignore[attr-defined]
 
 
 def an_item_comes_with_a_cancel() -> None:
@@ -66,7 +66,7 @@ def room_comes_with_a_cancel() -> None:
     )
     got += [items.get() for _ in range(items.qsize())]
     assert sorted(got) == ([1, 3] if scope.cancelled_caught else [1, 2, 3])
-    assert not items.not_full._waiters
+    assert not items.not_full._waiters  # type: ignore[attr-defined]
 
 
 def a_shutdown_comes_with_an_item() -> None:
@@ -119,7 +119,7 @@ def a_join_of_a_queue_comes_with_a_cancel() -> None:
             items.join()
 
     together_here(cancelled, items.join, scope.cancel, items.task_done)
-    assert not items.all_tasks_done._waiters
+    assert not items.all_tasks_done._waiters  # type: ignore[attr-defined]
 
 
 def an_item_comes_at_the_deadline() -> None:

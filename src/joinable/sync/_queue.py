@@ -17,6 +17,8 @@ from joinable.sync._condition import Condition
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import threading
+
     from joinable._typing import T
 
 __all__ = ["LifoQueue", "PriorityQueue", "Queue", "ShutDown"]
@@ -55,9 +57,9 @@ class Queue(queue.Queue["T"]):
     """
 
     is_shutdown: bool
-    not_empty: Condition
-    not_full: Condition
-    all_tasks_done: Condition
+    not_empty: threading.Condition
+    not_full: threading.Condition
+    all_tasks_done: threading.Condition
     unfinished_tasks: int
 
     def __init__(self, maxsize: int = 0) -> None:
@@ -164,7 +166,7 @@ class Queue(queue.Queue["T"]):
             raise ShutDown
 
 
-class LifoQueue(Queue["T"], queue.LifoQueue["T"]):  # pyright: ignore[reportIncompatibleVariableOverride]
+class LifoQueue(Queue["T"], queue.LifoQueue["T"]):
     """A `Queue` that gives back the item first that was put last.
 
     Example:
@@ -177,7 +179,7 @@ class LifoQueue(Queue["T"], queue.LifoQueue["T"]):  # pyright: ignore[reportInco
     """
 
 
-class PriorityQueue(Queue["T"], queue.PriorityQueue["T"]):  # type: ignore[type-var]  # any item that can be ordered; there is no public name for that  # pyright: ignore[reportIncompatibleVariableOverride]
+class PriorityQueue(Queue["T"], queue.PriorityQueue["T"]):  # type: ignore[type-var]  # any item that can be ordered; there is no public name for that
     """A `Queue` that gives back the least item first.
 
     Example:
