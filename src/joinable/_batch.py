@@ -28,6 +28,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from joinable._scope import CancelScope
+
 _NAMED = 10  # later failures that the note on the first one names; it says how many more there were
 
 
@@ -52,9 +54,9 @@ class Batch:
         self.todo = list(range(len(calls) - 1, -1, -1))  # taken from the end: the first call first
         self.results: list[object] = [None] * len(calls)
         self.failures: list[tuple[int, BaseException]] = []
+        self.scope: CancelScope  # the calls' own
         self.lanes: list[Thread[None]] = []
         self.running: dict[threading.Thread, int] = {}  # what each lane took last
-        self.scope = task_scope()  # the calls' own
         self.cut = False  # a call was stopped by it
         self.context = contextvars.copy_context()  # never run in; every call has a copy of it
         self.place = _frames.caller()
@@ -66,7 +68,7 @@ class Batch:
         # The calls are in the scope, and so in those around us. Who joins them is in none, to wait
         # for their end. Each in a context of its own: whatever Ctrl-C interrupts, the caller's
         # context is as it was.
-        self.scope._open(_chain.in_force())
+        self.scope = task_scope(_chain.in_force())
         self.context.run(_chain.current.set, self.scope)
         outside = contextvars.copy_context()
         outside.run(_chain.current.set, None)

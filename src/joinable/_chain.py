@@ -38,6 +38,11 @@ if TYPE_CHECKING:
 
     from joinable._typing import Lock
 
+    class Owner(Protocol):
+        """What `Later` needs of a task."""
+
+        def make_scope(self) -> object: ...
+
     class Callback(Protocol):
         """What a scope needs of a callback that is registered with it."""
 
@@ -50,10 +55,10 @@ if TYPE_CHECKING:
 
 NEW, ENTERED, LEFT = "not entered", "entered", "left"
 
-current: contextvars.ContextVar[Link | None] = contextvars.ContextVar(
+current: contextvars.ContextVar[Link | Later | None] = contextvars.ContextVar(
     "joinable.scope", default=None
 )
-"""The innermost scope, which may be over; `in_force` gives the one that counts."""
+"""The innermost scope, or what stands for it; `here` gives it, `in_force` the one that counts."""
 
 _forks = [0]  # how many lie between this process and the first one; a scope keeps its own count
 
@@ -174,9 +179,38 @@ class Link:
         return self._passed
 
 
+class Later:
+    """Stands for the scope of a task, which is made when somebody asks for it.
+
+    Most calls never wait in the library, and nobody cancels them: theirs is never made.
+    """
+
+    link: Link | None = None
+    parent: Link | None = None
+    owner: Owner | None = None
+    """The task; None before its call is started and when it has ended."""
+
+    def resolve(self) -> Link | None:
+        """Return the scope; the one around it, when the task has ended without."""
+        if self.link is None and (owner := self.owner) is not None:
+            owner.make_scope()  # it becomes our link
+        return self.parent if self.link is None else self.link
+
+
+def here() -> Link | None:
+    """Return the innermost scope, which may be over."""
+    link = current.get()
+    return link.resolve() if isinstance(link, Later) else link
+
+
+def resolved(link: Link | Later | None) -> Link | None:
+    """Return what stands in `current`, or what that stands for."""
+    return link.resolve() if isinstance(link, Later) else link
+
+
 def in_force() -> Link | None:
     """Return the innermost scope that the calling code runs in; None without one."""
-    link = current.get()
+    link = here()
     while link is not None and not link._is_in_force():
         link = link._parent
     return link
@@ -238,7 +272,7 @@ def checkpoint() -> None:
         ...     while True:
         ...         checkpoint()
     """
-    link = current.get()
+    link = here()
     if link is not None:
         check(link)
 
@@ -260,7 +294,7 @@ def remaining() -> float:
     """
     now = _runtime.monotonic()
     end, shielded = math.inf, -math.inf
-    link = current.get()
+    link = here()
     while link is not None:
         if link._is_in_force():
             asks = -math.inf if link._asks(now) else link._deadline

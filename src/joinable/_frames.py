@@ -31,9 +31,12 @@ _GENERATOR_FLAGS = 0x20 | 0x200  # CO_GENERATOR, CO_ASYNC_GENERATOR
 _INSTALLED = os.path.join(_STANDARD, "site-packages", "")
 
 
-def caller() -> Place:
-    """Return the innermost line on the calling thread's stack that is not the library's own."""
-    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+def caller(depth: int = 1) -> Place:
+    """Return the innermost line on the calling thread's stack that is not the library's own.
+
+    So many calls are known to be ours: to look at a frame costs an object.
+    """
+    frame: FrameType | None = sys._getframe(depth)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
     while frame is not None and frame.f_code.co_filename.startswith(_OURS):
         frame = frame.f_back
     # A thread whose whole stack is ours is not one that a user wrote; say so instead of failing.

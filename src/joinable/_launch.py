@@ -6,31 +6,29 @@ import contextvars
 import os
 
 from joinable import _frames
+from joinable._chain import Later
 from joinable._check import check_callable, check_span, short
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from joinable._chain import Link
     from joinable._timer import Entry
 
 __all__ = ["Launch", "check_call"]
 
 
-class Launch:
-    """One attempt to start a thread."""
+class Launch(Later):
+    """One attempt to start a thread; it stands for the scope that the call may come to need."""
 
-    __slots__ = ("body", "context", "parent", "place", "process", "revoked", "timer")
+    body: Callable[[], object] | None = None
+    context: contextvars.Context | None = None
+    revoked = False
+    timer: Entry | None = None
 
     def __init__(self) -> None:
-        self.place = _frames.caller()
+        self.place = _frames.caller(3)  # `caller`, this, and who makes it, are ours
         self.process = os.getpid()
-        self.body: Callable[[], object] | None = None
-        self.context: contextvars.Context | None = None
-        self.parent: Link | None = None
-        self.revoked = False
-        self.timer: Entry | None = None
 
 
 def check_call(

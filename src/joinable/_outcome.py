@@ -104,11 +104,14 @@ class Outcome(Future["T"]):
             self._state = state  # last: whoever reads it without the lock may read the rest
             # A waiter that has its latch takes the error, or sees to the report (`_wait`).
             unasked = exception is not None and not self._latches and not self._asked
-            self._tell_waiters()
+            if self._waiters:
+                self._tell_waiters()
             if self._made_condition is not None:
                 self._made_condition.notify_all()
+        # A function that is called for nothing costs most on a processor that has just come.
         try:
-            self._announce(state)
+            if self._latches or self._done_callbacks or _events.observers:
+                self._announce(state)
         except BaseException:
             # Ctrl-C between two wake-ups: who is left must be woken all the same.
             self._announce(state)

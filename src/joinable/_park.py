@@ -65,7 +65,7 @@ def park(held: Lock, deadline: float = math.inf) -> bool:
     Raises:
         Cancelled: A scope in force asks for it.
     """
-    link = _chain.current.get()
+    link = _chain.here()
     if link is None:
         return _runtime.acquire_until(held, deadline)
     return _park_in(link, held, deadline)

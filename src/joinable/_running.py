@@ -16,7 +16,7 @@ from concurrent.futures._base import CANCELLED_AND_NOTIFIED, FINISHED
 from joinable import _events, _frames, _park, _runtime, _timer, _unasked
 from joinable._errors import Cancelled, DeadlineExceeded
 from joinable._limits import too_late
-from joinable._scope import run_in
+from joinable._scope import task_scope
 from joinable._task import Task
 from joinable._typing import override
 
@@ -50,34 +50,71 @@ class Running(Task["T"]):
     if TYPE_CHECKING:
 
         def is_alive(self) -> bool: ...
-        def _let_go(
-            self,
-        ) -> tuple[Callable[[], T], contextvars.Context, CancelScope, Link | None]: ...
+        def _begin(self) -> Launch | None: ...
 
-    def _run_body(self) -> None:
-        body, context, scope, parent = self._let_go()
+    # ---------------------------------------------------------------- its scope
+
+    @override
+    def make_scope(self) -> CancelScope | None:
+        """Return the scope of the call, made now if it was not; None when the call has ended."""
+        launch = self._launch
+        if launch is None or self._is_inherited():
+            return None
+        with self._mutex:
+            if launch.link is None and launch.owner is not None:
+                launch.link = task_scope(launch.parent)
+        return launch.link  # type: ignore[return-value]  # what `task_scope` makes
+
+    def _leave_scope(self, launch: Launch) -> CancelScope | None:
+        """Close the scope of the call, which has ended; None where it was never made.
+
+        One that a `cancel` is just making comes too late.
+        """
+        launch.owner = None
+        scope = launch.link
+        if scope is not None:
+            scope._close(stays=True)  # type: ignore[attr-defined]  # as above
+        return scope  # type: ignore[return-value]
+
+    # ---------------------------------------------------------------- the run
+
+    def _run_body(self) -> bool:
+        """Run what it is to run, and let go of it: whoever waits may look at what is left.
+
+        False when there is nothing to run on this OS thread.
+        """
+        launch = self._begin()
+        if launch is None:
+            return False
+        # Both are there, since `_begin` gives a launch out once.
+        body: Callable[[], T] = launch.body  # type: ignore[assignment]
+        context: contextvars.Context = launch.context  # type: ignore[assignment]
+        launch.body = launch.context = None
         try:
             if _events.observers:
                 _events.emit(_events.Kind.STARTED, self)
-            result = context.run(run_in, scope, parent, body)
+            result = context.run(body)
         except BaseException as error:  # noqa: BLE001  whatever it raised is the outcome
-            # Let go before anybody is told: who waits for the end may look at what is left.
-            del body, context, parent
-            self._failed(scope, error)
-            del scope  # the error's traceback may lead here
+            del body, context
+            scope = self._leave_scope(launch)
+            self._failed(launch.parent, scope, error)
         else:
-            del body, context, parent
-            if scope._has_run_out(None):
+            del body, context
+            scope = self._leave_scope(launch)
+            if scope is not None and scope._has_run_out(None):
                 self._finish(
                     FINISHED, exception=too_late(self._timeout or 0.0, repr(self._name), None)
                 )
             else:
                 self._finish(FINISHED, result)
+        del launch, scope  # an error's traceback leads here: it must not keep what is around us
+        return True
 
-    def _failed(self, scope: CancelScope, error: BaseException) -> None:
+    def _failed(self, parent: Link | None, scope: CancelScope | None, error: BaseException) -> None:
         """Complete the task: by an error, or because it was asked to stop."""
-        late = scope._has_run_out(error)
-        if not late and scope._has_asked(error):
+        late = scope is not None and scope._has_run_out(error)
+        asking = scope or parent
+        if not late and asking is not None and asking._has_asked(error):
             self._finish(CANCELLED_AND_NOTIFIED)
             return
         self._annotate(error)
@@ -113,7 +150,7 @@ class Running(Task["T"]):
         if launch is not None and launch.timer is not None:
             launch.timer.cancel()
             abandoned.discard(self)
-        self._scope = None
+        self._launch = None  # it leads to the scopes around this task
         with self._mutex:
             self._gone = True
             while self._joiners:

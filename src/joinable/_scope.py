@@ -22,7 +22,7 @@ import math
 
 from joinable import _chain, _frames, _runtime
 from joinable._callback import CancelCallback
-from joinable._chain import ENTERED, LEFT, NEW, Link
+from joinable._chain import ENTERED, LEFT, NEW, Later, Link
 from joinable._check import check_callable, check_time, short
 from joinable._errors import Cancelled
 from joinable._typing import override
@@ -71,7 +71,7 @@ class CancelScope(Link):
 
     _swallowed = False
     _shield: float | None = 0.0
-    _outer: Link | None = None
+    _outer: Link | Later | None = None
     _place: _frames.Place | None = None
 
     def __init__(self, *, deadline: float = math.inf) -> None:
@@ -285,24 +285,23 @@ def current_scope() -> CancelScope | None:
     return _chain.in_force()  # type: ignore[return-value]  # the one kind of link there is
 
 
-def task_scope(deadline: float = math.inf) -> CancelScope:
-    """Make the scope of a task: as the constructor does, for less."""
+def task_scope(parent: Link | None, deadline: float = math.inf) -> CancelScope:
+    """Make the scope of a task, and open it: as the constructor and `with` do, for less."""
     scope = CancelScope.__new__(CancelScope)
     Link.__init__(scope)
     if deadline < math.inf:
         scope._deadline = deadline
+    Link._open(scope, parent)
     return scope
 
 
-def run_in(scope: CancelScope, parent: Link | None, body: Callable[[], T]) -> T:
-    """Run the body of a task in its scope; the context may be the user's own, and is put right."""
+def run_in(scope: Link | Later, body: Callable[[], T]) -> T:
+    """Run the body of a task in its scope, in a context of the user's, which is put right."""
     outer = _chain.current.get()
-    Link._open(scope, parent)
     _chain.current.set(scope)
     try:
         return body()
     finally:
-        scope._close(stays=True)
         _chain.current.set(outer)
         # The traceback of an error may lead here, and must not keep the scopes around the task.
-        del scope, parent, outer, body
+        del scope, outer, body

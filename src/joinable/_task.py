@@ -58,8 +58,6 @@ class Task(Outcome["T"]):
         True
     """
 
-    _scope: CancelScope | None = None
-
     report_after: float | None = None
     """Seconds after its end when an error that nobody has asked for is reported.
 
@@ -187,11 +185,15 @@ class Task(Outcome["T"]):
         """
         if self._finish(CANCELLED_AND_NOTIFIED, allowed=_NOT_BEGUN):
             return True
-        scope = self._scope
-        if scope is None or self._state != RUNNING:
+        scope = self.make_scope() if self._state == RUNNING else None
+        if scope is None:
             return self.cancelled()
         scope.cancel(f"{self._name!r} was cancelled")
         return True
+
+    def make_scope(self) -> CancelScope | None:
+        """Return the scope that the call runs in, for the library's own use; None without one."""
+        return None
 
     @override
     def set_running_or_notify_cancel(self) -> bool:

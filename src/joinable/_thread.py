@@ -25,6 +25,7 @@ does nothing. So either the call runs, or everybody who waits for it learns that
 from __future__ import annotations
 
 import contextvars
+import functools
 import os
 import sys
 import threading
@@ -34,21 +35,16 @@ from joinable import _chain, _running, _runtime, _timer
 from joinable._check import check_seconds
 from joinable._launch import Launch, check_call
 from joinable._running import Running, abandoned
-from joinable._scope import task_scope
+from joinable._scope import run_in, task_scope
 from joinable._typing import override
 
 # Bound here, once: a program may put our class in the place of the standard one.
 _Standard = threading.Thread
 
-# Stands where a context was; nothing is ever run in it.
-_NOTHING = contextvars.Context()
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from joinable._chain import Link
-    from joinable._scope import CancelScope
     from joinable._typing import T
 
 __all__ = ["Thread", "abandoned_threads"]
@@ -202,7 +198,7 @@ class Thread(Running["T"], _Standard):
         # message.
         if self._initialized and self.cancelled() and not self._begun:
             return
-        if _chain.current.get() is not None and self._runner != _runtime.get_ident():
+        if _chain.here() is not None and self._runner != _runtime.get_ident():
             if self.is_alive() and not self._wait_for_end(timeout):
                 return
             timeout = None  # what is left of the thread is a moment
@@ -241,8 +237,6 @@ class Thread(Running["T"], _Standard):
                 # task.
                 self._context = contextvars.Context()
             self._set_limits(launch)
-            own = self._own_context  # not `or`: an empty Context is false
-            launch.context = contextvars.copy_context() if own is None else own
             if self._launch is None:
                 launch.body = self.run
                 self.run = self._execute  # type: ignore[method-assign, assignment]
@@ -253,16 +247,20 @@ class Thread(Running["T"], _Standard):
         return True
 
     def _set_limits(self, launch: Launch) -> None:
-        """Give the run its scope, and the timer that gives it up."""
-        own = self._own_context
+        """Give the run its context, its scope, and the timer that gives it up."""
+        own = self._own_context  # not `or`: an empty Context is false
         # Here, not in the new thread: a generator's scope is in force only while that runs.
-        launch.parent = _chain.in_force() if own is None else own.get(_chain.current)
-        if self._timeout is None:
-            self._scope = task_scope()
-            return
-        deadline = _runtime.monotonic() + self._timeout
-        self._scope = task_scope(deadline)
-        launch.timer = _timer.call_at(deadline + _running.LAST_MOMENT, self._give_up)
+        parent = _chain.in_force() if own is None else _chain.resolved(own.get(_chain.current))
+        launch.parent, launch.owner = parent, self
+        if own is None:
+            launch.context = contextvars.copy_context()
+            launch.context.run(_chain.current.set, launch)
+        else:
+            launch.context = own
+        if self._timeout is not None:
+            deadline = _runtime.monotonic() + self._timeout
+            launch.link = task_scope(parent, deadline)
+            launch.timer = _timer.call_at(deadline + _running.LAST_MOMENT, self._give_up)
 
     def _start_failed(self, launch: Launch, error: BaseException) -> None:
         """Be pending again, or cancelled where an OS thread may exist; nothing if the call runs.
@@ -287,55 +285,59 @@ class Thread(Running["T"], _Standard):
             self._drop_call()
             self._finish(CANCELLED_AND_NOTIFIED)
 
-    def _begin(self) -> bool:
-        """Claim the run for this OS thread; False when it must not run, or another one does."""
+    @override
+    def _begin(self) -> Launch | None:
+        """Claim the run for this OS thread; None when it must not run, or another one does."""
         with self._mutex:
             launch = self._launch
             if self._state != RUNNING or self._begun or launch is None or launch.revoked:
-                return False
+                return None
             self._begun = True
             self._runner = _runtime.get_ident()
-        return True
+            self._put_back(launch)
+        return launch
 
     def _execute(self) -> None:
         """Run the body in its context and complete the task: the whole life of the OS thread."""
-        if not self._begin():
-            if self.done():
-                self._let_go()
-                self._drop_call()
-                if not self._begun:  # it was given up, or its start was taken back
-                    self._end()
-            return
+        begun = True
         try:
-            self._run_body()
+            begun = self._run_body()
         except BaseException as fault:
             # A fault of our own bookkeeping (no memory, say): nobody may wait for ever. What a done
             # callback raises comes here too, after the end, and goes on to the bootstrap.
             if not self._finish(FINISHED, exception=fault):
                 raise
         finally:
-            self._runner = None
-            self._end()
+            if begun:
+                self._runner = None
+                self._end()
+        if not begun:
+            self._end_unbegun()
 
-    @override
-    def _let_go(
-        self,
-    ) -> tuple[Callable[[], T], contextvars.Context, CancelScope, Link | None]:
-        """Put `run` back and hand over what is to be run, so that nothing of it is kept."""
+    def _end_unbegun(self) -> None:
+        """Let go of everything if the task is done: it was given up, or its start taken back."""
+        if not self.done():
+            return
         with self._mutex:
             launch = self._launch
             # Else another OS thread was here before: of an interrupted start that was tried again.
-            if launch is None or launch.body is None or launch.context is None:
-                return self.run, _NOTHING, task_scope(), None
-            body, context = launch.body, launch.context
-            del self.run
-            if getattr(body, "__func__", None) is not type(self).run:
-                # It was set on the instance.
-                self.run = body  # type: ignore[method-assign, assignment]
-            launch.body = launch.context = self._own_context = None
-            parent, launch.parent = launch.parent, None
-            scope = self._scope or task_scope()
-        return body, context, scope, parent  # type: ignore[return-value]  # what `run` was, or is on the instance
+            if launch is not None and launch.body is not None:
+                self._put_back(launch)
+                launch.body = launch.context = launch.owner = None
+        self._drop_call()
+        if not self._begun:
+            self._end()
+
+    def _put_back(self, launch: Launch) -> None:
+        """Let `run` be what it was; needs the lock."""
+        del self.run
+        body = launch.body
+        if getattr(body, "__func__", None) is not type(self).run:
+            # It was set on the instance.
+            self.run = body  # type: ignore[method-assign, assignment]
+        if self._own_context is not None and body is not None:
+            launch.body = functools.partial(run_in, launch, body)
+            self._own_context = None
 
     def _drop_call(self) -> None:
         self._target, self._args, self._kwargs = None, (), {}

@@ -58,7 +58,7 @@ class Event(threading.Event):
         """
         if timeout is not None:
             check_seconds(timeout, "timeout")
-        link = _chain.current.get()
+        link = _chain.here()
         if link is not None:
             _chain.check(link)
         if self._flag:  # read without the lock, as `is_set` does

@@ -195,6 +195,6 @@ class PriorityQueue(Queue["T"], queue.PriorityQueue["T"]):  # type: ignore[type-
 def _check_wait(timeout: float | None) -> None:
     if timeout is not None:
         check_span(timeout, "timeout")
-    link = _chain.current.get()
+    link = _chain.here()
     if link is not None:
         _chain.check(link)
