@@ -31,7 +31,7 @@ def waiting_in(scope: CancelScope, threads: int = 1) -> None:
 def sleeper() -> tuple[Thread[None], CancelScope]:
     """Start a thread and return it, with its own scope, when it waits."""
     thread = spawn(sleep, LONG)
-    scope = thread._scope
+    scope = thread.make_scope()
     assert scope is not None
     waiting_in(scope)
     return thread, scope
