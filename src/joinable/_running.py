@@ -178,8 +178,9 @@ class Running(Task["T"]):
                     self._joiners.remove(held)
 
     def _annotate(self, error: BaseException) -> None:
-        if self._launch is not None:
-            place = _frames.show(self._launch.place)
+        launch = self._launch  # once: the end lets go of it
+        if launch is not None:
+            place = _frames.show(launch.place)
             _frames.note(error, f"in thread {self._name!r}, started at {place}")
 
     def _report_late(self, error: BaseException) -> None:

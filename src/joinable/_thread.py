@@ -353,7 +353,8 @@ class Thread(Running["T"], _Standard):
 
     @override
     def _is_inherited(self) -> bool:
-        return self._launch is not None and self._launch.process != os.getpid()
+        launch = self._launch  # once: the end lets go of it
+        return launch is not None and launch.process != os.getpid()
 
     @override
     def _hook_thread(self) -> threading.Thread | None:
