@@ -39,6 +39,7 @@ from joinable import (
     spawn,
 )
 from joinable import _park as park
+from joinable._chain import Sleeper
 from joinable._chain import current as variable
 from joinable.testing import FakeClock, Sequencer
 from processes import run, signalled
@@ -779,6 +780,32 @@ def test_two_scopes_that_are_cancelled_at_once_release_a_latch_once() -> None:
     canceller.join()
     assert outer.cancelled
     assert inner.cancelled
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["before a wake-up", "after it"])
+def test_an_interrupt_in_a_cancel_leaves_nobody_asleep(
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    late: bool,
+) -> None:
+    wake, called, interrupts = Sleeper.wake, list[int](), [KeyboardInterrupt]
+
+    def interrupted(sleeper: Sleeper) -> None:
+        if late:
+            wake(sleeper)
+        if interrupts:
+            raise interrupts.pop()
+        wake(sleeper)
+
+    with CancelScope() as scope:
+        threads = [sleeper()[0] for _ in range(3)]
+        scope.on_cancel(functools.partial(called.append, 1))
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(Sleeper, "wake", interrupted)
+            scope.cancel()
+        for thread in threads:
+            thread.join()
+    assert called == [1]
 
 
 def test_a_cancel_that_comes_as_the_scope_is_left_is_done_or_not_at_all() -> None:

@@ -23,9 +23,11 @@ may be held for ever: scopes of the parent process are not in force there.
 # pyright: reportPrivateUsage=false
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import functools
 import math
+import operator
 import os
 
 from joinable import _frames, _runtime
@@ -66,21 +68,24 @@ _forks = [0]  # how many lie between this process and the first one; a scope kee
 class Sleeper:
     """One wait, as the scopes see it that can end it."""
 
-    __slots__ = ("_once", "latch", "woken")
+    __slots__ = ("_release", "_released", "latch")
 
     def __init__(self, latch: Lock) -> None:
         """Begin a wait on a latch."""
         self.latch = latch
-        self.woken = False
-        self._once = [None]  # two scopes may be cancelled at once: `pop` is atomic
+        self._release = [latch.release]  # two scopes may be cancelled at once: `pop` is atomic
+        self._released: list[None] = []
+
+    @property
+    def woken(self) -> bool:
+        """Whether `wake` has ended the wait."""
+        return bool(self._released)
 
     def wake(self) -> None:
         """Have it look again: release the latch, if nobody else has; under the scope's lock."""
-        try:
-            self._once.pop()
-        except IndexError:
-            return
-        self.woken = release(self.latch)
+        # Taken, called and noted in one step: a Ctrl-C is handled before it or after.
+        with contextlib.suppress(IndexError, RuntimeError):
+            self._released.extend(map(operator.call, iter(self._release.pop, None)))
 
 
 def release(latch: Lock) -> bool:

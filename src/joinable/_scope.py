@@ -134,10 +134,25 @@ class CancelScope(Link):
                 return
             self._reason = reason
             self._requested = True  # before the watchers are looked at
-            for sleeper in list(self._sleepers):
-                sleeper.wake()
-            callbacks = list(self._callbacks)
-        _call_all(callbacks)
+            callbacks, interrupt = self._wake_all()
+        _call_all(callbacks, interrupt)
+
+    def _wake_all(self) -> tuple[list[Callback], BaseException | None]:
+        """Wake who waits, needs the lock; return the callbacks, and the Ctrl-C that came between.
+
+        Who was left out by that would sleep on, since nobody cancels a scope twice.
+        """
+        interrupt = None
+        try:
+            self._wake_each()
+        except BaseException as error:  # noqa: BLE001  raised by the caller, when all has been done
+            interrupt = error
+            self._wake_each()
+        return list(self._callbacks), interrupt
+
+    def _wake_each(self) -> None:
+        for sleeper in list(self._sleepers):
+            sleeper.wake()
 
     def on_cancel(self, callback: Callable[[], object]) -> CancelCallback:
         """Call `callback()` when the scope, or one around it, is cancelled or late.
@@ -251,17 +266,16 @@ class CancelScope(Link):
     def _lift_shield(self) -> None:
         """Have those look again who wait in other threads: they belong to our parent now."""
         with self._lock:
-            for sleeper in list(self._sleepers):
-                sleeper.wake()
-            callbacks = list(self._callbacks)
+            callbacks, interrupt = self._wake_all()
         for callback in callbacks:
             if callback.scope is not self:
                 callback.look_again()
+        if interrupt is not None:
+            raise interrupt
 
 
-def _call_all(callbacks: list[Callback]) -> None:
-    """Call every one, whatever one of them raises."""
-    first: BaseException | None = None
+def _call_all(callbacks: list[Callback], first: BaseException | None) -> None:
+    """Call every one, whatever one of them raises; raise that, or what came before."""
     for callback in callbacks:
         try:
             callback.call()

@@ -358,14 +358,10 @@ MODELS = [
 
 REQUESTED_FIRST = """\
         self._requested = True  # before the watchers are looked at
-        for sleeper in list(self._sleepers):
-            sleeper.wake()
-        callbacks = list(self._callbacks)
+        callbacks, interrupt = self._wake_all()
 """
 REQUESTED_LAST = """\
-        for sleeper in list(self._sleepers):
-            sleeper.wake()
-        callbacks = list(self._callbacks)
+        callbacks, interrupt = self._wake_all()
     self._requested = True
 """
 
@@ -410,7 +406,7 @@ FAULTS = {
     ),
     "a cancel wakes one": Fault(
         CancelScope,
-        "cancel",
+        "_wake_each",
         "list(self._sleepers)",
         "list(self._sleepers)[:1]",
         two_sleep_while_it_is_cancelled,

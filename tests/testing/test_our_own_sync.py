@@ -167,6 +167,18 @@ def nobody_is_woken_by_two_cancels() -> None:
     assert not condition._waiters
 
 
+def two_cancels_leave_the_latch_held() -> None:
+    """One of them releases it, and the waiter takes it back."""
+    outer, inner, held = CancelScope(), CancelScope(), _park.latch()
+
+    def cancelled() -> None:
+        with outer, inner:
+            _park.park(held)
+
+    late(cancelled, int, inner.cancel, outer.cancel)
+    assert held.locked()
+
+
 def nobody_is_woken_by_a_cancel_in_time() -> None:
     """Nor is one that is cancelled at the moment when its time is up."""
     condition, scope = Condition(), CancelScope()
@@ -425,6 +437,7 @@ MODELS = [
     Model(a_notification_meets_a_cancel, (_condition, _lock, _park), bound=0),
     Model(a_notification_meets_the_cancel_of_one_who_waits, (_condition, _lock, _park), bound=0),
     Model(nobody_is_woken_by_two_cancels, (_condition, *CORE)),
+    Model(two_cancels_leave_the_latch_held, (_park, _chain, _scope)),
     Model(nobody_is_woken_by_a_cancel_in_time, (_condition, *CORE), bound=2),
     Model(nobody_is_woken_by_the_end_of_a_shield, (_condition, *CORE), bound=2),
     Model(a_notification_meets_a_timeout, (_condition, *CORE), bound=2),
@@ -525,16 +538,17 @@ FAULTS = {
     "a canceller does not know whether it was the one": Fault(
         Sleeper,
         "wake",
-        "self.woken = release(self.latch)",
-        "release(self.latch)",
+        "self._released.extend(map(operator.call, iter(self._release.pop, None)))",
+        "self._release.pop()()",
         nobody_is_woken_by_two_cancels,
     ),
     "two scopes wake one waiter twice": Fault(
         Sleeper,
         "wake",
-        "self._once.pop()",
-        "pass",
-        nobody_is_woken_by_two_cancels,
+        "map(operator.call, iter(self._release.pop, None))",
+        "[self._release[0]()]",
+        two_cancels_leave_the_latch_held,
+        runs=4000,
     ),
     "Semaphore: a woken waiter does not look again": Fault(
         Semaphore,
