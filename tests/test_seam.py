@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import signal
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +20,8 @@ from joinable import spawn
 
 if TYPE_CHECKING:
     import queue
+    from collections.abc import Sequence
+    from types import FrameType
 
 # Not `testing`: what puts another world under the seam has to know the real one.
 SOURCES = sorted(Path(joinable.__file__).parent.glob("*.py"))
@@ -112,6 +116,55 @@ def test_receive_returns_a_message_or_none() -> None:
     assert runtime.receive(channel, 0) is None
     channel.put(3)
     assert runtime.receive(channel, None) == 3
+
+
+def _do_nothing(_number: int, _frame: FrameType | None) -> None:
+    """Handle a signal."""
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="no signals between threads here")
+def test_receive_comes_back_in_time_whatever_signals_come() -> None:
+    """Of which 3.11 and 3.12 hang in the `get` of a SimpleQueue, at the first few."""
+    channel: queue.SimpleQueue[int] = runtime.make_channel()
+    visits: list[int | None] = []
+    over = threading.Event()
+
+    def serve() -> None:
+        while not over.is_set():
+            visits.append(runtime.receive(channel, 0.002))
+
+    before = signal.signal(signal.SIGUSR1, _do_nothing)
+    receiver = spawn(serve)
+    try:
+        end = time.monotonic() + 10
+        while len(visits) < 100 and time.monotonic() < end:
+            signal.pthread_kill(receiver.ident or 0, signal.SIGUSR1)
+            sum(range(1000))  # and the receiver is late for what it was woken for
+        assert len(visits) >= 100
+    finally:
+        over.set()
+        receiver.result(10)  # first: what is still on its way to it would end the process
+        signal.signal(signal.SIGUSR1, before)
+
+
+def test_receive_loses_no_message_between_threads() -> None:
+    channel: queue.SimpleQueue[int] = runtime.make_channel()
+    sent = range(3000)
+
+    def send(part: Sequence[int]) -> None:
+        for message in part:
+            channel.put(message)
+
+    senders = [spawn(send, sent[start::3]) for start in range(3)]
+    got: list[int] = []
+    start = time.monotonic()
+    while len(got) < len(sent):
+        message = runtime.receive(channel, 60)
+        got += [] if message is None else [message]
+    assert time.monotonic() - start < 60  # a message that is there was not waited for
+    for sender in senders:
+        sender.result()
+    assert sorted(got) == list(sent)
 
 
 # -------------------------------------------------------------------- events

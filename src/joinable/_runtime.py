@@ -16,6 +16,7 @@ Guarantees:
 from __future__ import annotations
 
 import _thread
+import contextlib
 import contextvars
 import math
 import os
@@ -63,8 +64,41 @@ For what people use in a hurry; there the standard library has the same weakness
 
 daemons_allowed: Callable[[], bool] = getattr(_thread, "daemon_threads_allowed", lambda: True)
 """Whether this interpreter may have daemon threads: an isolated subinterpreter (3.12+) may not."""
-make_channel = queue.SimpleQueue
-"""Make a queue whose `put` may be called from a finalizer."""
+
+# `make_channel` makes a queue whose `put` may be called from a finalizer.
+if sys.version_info >= (3, 13) or TYPE_CHECKING:
+    make_channel = queue.SimpleQueue
+else:
+
+    class make_channel:  # noqa: N801  called as the class that it stands for
+        """A SimpleQueue whose `get` comes back in time.
+
+        Before 3.13 the standard one can wait for ever: when a signal is handled in the middle of a
+        `get` with a timeout, what is left of the timeout may be below 0, which is taken for "none".
+        Every signal counts, whoever handles it, a profiler's too.
+        """
+
+        def __init__(self) -> None:
+            self._messages = queue.SimpleQueue()
+            self._news = _thread.allocate_lock()
+            self._news.acquire()
+            self.empty = self._messages.empty
+
+        def put(self, message: object) -> None:
+            """Add a message; only then tell, so that who is told finds it."""
+            self._messages.put(message)
+            with contextlib.suppress(RuntimeError):  # told already
+                self._news.release()
+
+        def get(self, timeout: float | None = None) -> object:
+            """Take a message; with a timeout, Empty may come early."""
+            if timeout is None:
+                return self._messages.get()
+            # Takes the news along with the message, or it would cut the next wait short. One that
+            # belongs to a later message may go with this one: that message is not waited for.
+            self._news.acquire(timeout=timeout if self._messages.empty() else 0)
+            return self._messages.get_nowait()
+
 
 MOMENT = 1e-9
 """The clock counts nanoseconds. What is nearer than that is now: sums of floats are not exact."""
