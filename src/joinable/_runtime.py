@@ -80,7 +80,7 @@ else:
 
         def __init__(self) -> None:
             self._messages = queue.SimpleQueue()
-            self._news = _thread.allocate_lock()
+            self._news = _plain_lock()  # the clock of a test knows nothing of it
             self._news.acquire()
             self.empty = self._messages.empty
 
@@ -104,6 +104,7 @@ MOMENT = 1e-9
 """The clock counts nanoseconds. What is nearer than that is now: sums of floats are not exact."""
 
 _SLICE = 0.05
+_plain_lock = _thread.allocate_lock
 _Thread = threading.Thread  # once: a program may put another class in its place
 _SLICED = os.name == "nt" and sys.version_info < (3, 14)
 
