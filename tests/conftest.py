@@ -7,11 +7,12 @@ import signal
 import sys
 import sysconfig
 import threading
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 
-from joinable import _timer
+from joinable import _timer, _workers
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -62,7 +63,8 @@ def _every_thread_is_joined() -> Generator[None]:
     """Fail the test that leaves a thread behind, not a later, innocent one.
 
     `result()` returns when the outcome is there, a moment before the OS thread has ended, so a
-    thread that is about to end is waited for. The library's own threads stay for some seconds.
+    thread that is about to end is waited for. The library's own threads stay for some seconds, and
+    so do its workers that have nothing to do.
     """
     before = set(threading.enumerate())
     yield
@@ -70,14 +72,32 @@ def _every_thread_is_joined() -> Generator[None]:
         # What Python did not start it cannot join, and before 3.13 never forgets.
         if thread.name in _OURS or isinstance(thread, threading._DummyThread):
             continue
-        thread.join(10)
-        assert not thread.is_alive(), f"the test left {thread!r} behind"
+        assert ends_or_rests(thread), f"the test left {thread!r} behind"
+
+
+def ends_or_rests(thread: threading.Thread, seconds: float = 10) -> bool:
+    """Wait until the thread has ended, or is a worker that has nothing to do."""
+    end = time.monotonic() + seconds
+    while thread.is_alive() and thread not in _workers.idle():
+        if time.monotonic() > end:
+            return False
+        thread.join(0.01)
+    return True
 
 
 @pytest.fixture
 def timer_of_its_own() -> Generator[None]:
     """See that the test does not find, or leave, the timer's thread of another one."""
     end, restore = _timer.renew()
+    yield
+    end()
+    restore()
+
+
+@pytest.fixture
+def workers_of_its_own() -> Generator[None]:
+    """See that the test does not find, or leave, the idle workers of another one."""
+    end, restore = _workers.renew()
     yield
     end()
     restore()

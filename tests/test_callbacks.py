@@ -135,7 +135,7 @@ def test_several_run_in_the_order_in_which_they_were_registered() -> None:
 def test_waits_are_woken_before_the_callbacks_run() -> None:
     with CancelScope() as scope:
         thread = spawn(sleep, LONG)
-        own = thread.make_scope()
+        own = thread._make_scope()
         until(lambda: own is not None and own._sleepers)
         ended: list[bool] = []
 

@@ -434,7 +434,7 @@ def test_an_end_at_the_very_deadline_is_one_outcome_and_leaves_nothing(rounds: i
             outcomes.add("late")
         thread.join()
         assert thread.done()
-        assert thread.make_scope() is None
+        assert thread._make_scope() is None
     assert outcomes <= {"value", "cancelled", "late"}
     assert "late" in outcomes
 
@@ -484,7 +484,7 @@ def test_a_call_that_ends_in_another_way_all_the_same_keeps_its_outcome() -> Non
     for call, outcome in ((answer, "stopped"), (fail, "ZeroDivisionError()")):
         thread: Thread[object] = Thread(target=call)
         thread.start()
-        scope = thread.make_scope()
+        scope = thread._make_scope()
         assert scope is not None
         until(lambda scope=scope: scope._sleepers)  # type: ignore[misc]
         assert thread.cancel()
@@ -506,7 +506,7 @@ def test_cancelling_the_thread_does_not_stop_what_its_scope_shields() -> None:
                 ended.append(gate.result())
 
     thread = spawn(tidy)
-    scope = thread.make_scope()
+    scope = thread._make_scope()
     assert scope is not None
     until(lambda: scope._sleepers)
     thread.cancel()

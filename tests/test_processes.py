@@ -116,7 +116,8 @@ def test_ctrl_c_in_run_all_starts_nothing_more_and_joins_what_runs() -> None:
 def test_a_second_ctrl_c_in_run_all_leaves_at_once_and_names_what_runs() -> None:
     code, out, err = signalled(RUN_ALL.format(after="cue('again')"), signal.SIGINT, signal.SIGINT)
     assert code == 0, err
-    assert out.startswith("running\nagain\ninterrupted 1 run_all left these calls running: 0 at ")
+    expected = "running\nagain\ninterrupted 1 run_all left these calls running: call 0 at "
+    assert out.startswith(expected)
     assert "in call" in out
     assert "ended" not in out
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextvars
 import functools
 import gc
+import itertools
 import threading
 import traceback
 import weakref
@@ -14,9 +15,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from joinable import (
+    Cancelled,
+    CancelledError,
+    CancelScope,
+    DeadlineExceeded,
+    _workers,
+    abandoned_threads,
+    current_scope,
+    run_all,
+    sleep,
+)
 from joinable import _runtime as runtime
-from joinable import run_all
 from joinable._batch import Batch
+from joinable.testing import FakeClock
+from waiting import LONG, PATIENCE, Gate, Waiter, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -215,37 +228,33 @@ def interrupt() -> NoReturn:
     raise KeyboardInterrupt
 
 
+@pytest.mark.usefixtures("workers_of_its_own")
 def test_a_system_without_threads_left_is_told_after_joining(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Force it: 1. two calls have begun, 2. no third thread, 3. it joins, 4. the calls end."""
-    start, join_lanes = runtime.start, Batch._join_lanes
-    begun, go = threading.Semaphore(0), threading.Event()
+    """Force it: 1. two calls have a thread, 2. there is no third one, 3. the calls end."""
+    start, started = runtime.start_worker, itertools.count(1)
+    go = threading.Event()
     gate = threading.Timer(0.02, go.set)
-    ended: list[int] = []
+    ended: list[bool] = []
 
-    def two_threads(thread: threading.Thread) -> None:
-        if thread.name == "run_all-3":
-            assert begun.acquire(timeout=30)
-            assert begun.acquire(timeout=30)
+    def two_threads(function: Callable[[], object], name: str) -> threading.Thread:
+        if next(started) == 3:
+            gate.start()
             raise RuntimeError("can't start new thread")
-        start(thread)
+        return start(function, name)
 
-    def joining(batch: Batch) -> None:
-        gate.start()
-        join_lanes(batch)
-
-    monkeypatch.setattr(runtime, "start", two_threads)
-    monkeypatch.setattr(Batch, "_join_lanes", joining)
+    monkeypatch.setattr(runtime, "start_worker", two_threads)
 
     def call() -> None:
-        begun.release()
-        go.wait()
-        ended.append(1)
+        assert go.wait(PATIENCE)
+        scope = current_scope()
+        assert scope is not None
+        ended.append(scope.cancelled)
 
     with pytest.raises(RuntimeError, match="can't start"):
         run_all([call] * 5)
-    assert ended == [1, 1]
+    assert ended == [True, True]
     gate.join()
 
 
@@ -303,11 +312,15 @@ def test_the_error_is_in_no_cycle() -> None:
             return weakref.ref(error)
         raise AssertionError
 
+    end, restore = _workers.renew()
     gc.disable()
     try:
-        assert run()() is None
+        error = run()
+        end()  # without a GIL a thread may hold back, until it runs again, what others let go of
+        assert error() is None
     finally:
         gc.enable()
+        restore()
 
 
 class Unshowable(str):
@@ -333,6 +346,131 @@ def test_a_key_or_an_error_that_cannot_be_shown_costs_nothing_but_its_name() -> 
     first, later = caught.value.__notes__
     assert first.startswith("in call <Unshowable that has no repr> of the run_all at ")
     assert later == "1 more failed in the same run_all: <MuteError that has no repr>"
+
+
+# -------------------------------------------------------------------- timeout
+
+
+def test_at_the_timeout_what_cooperates_is_stopped_and_the_error_says_where() -> None:
+    stopped: list[str] = []
+
+    def cooperate() -> None:
+        try:
+            sleep(LONG)
+        except Cancelled as cancelled:
+            stopped.append(str(cancelled))
+            raise
+
+    with FakeClock(autojump=True) as clock:
+        with pytest.raises(DeadlineExceeded) as caught:
+            run_all([cooperate, cooperate], timeout=5)
+        assert clock.now == 5
+    assert stopped == ["the deadline has passed"] * 2
+    assert caught.value.unfinished == ()
+    assert str(caught.value).startswith("run_all did not end within 5 s: it was stopped at ")
+    assert "in cooperate" in str(caught.value)
+
+
+def late_caller(clock: FakeClock, gate: Gate, **others: Callable[[], object]) -> Waiter:
+    """Start a run_all of five seconds, and return when it is in its last moment."""
+    calls: dict[str, Callable[[], object]] = {"deaf": gate, **others}
+    caller = Waiter(lambda: run_all(calls, timeout=5))
+    clock.until_waiting()
+    assert gate.begun.wait(PATIENCE)
+    clock.advance(5)
+    clock.until_waiting()
+    return caller
+
+
+def test_what_does_not_stop_is_named_and_abandoned_a_second_after_the_timeout() -> None:
+    gate = Gate()
+    with FakeClock() as clock:
+        caller = late_caller(clock, gate, quick=int)
+        clock.advance(0.999)
+        assert not caller.ended()
+        clock.advance(0.001)
+        with pytest.raises(DeadlineExceeded) as caught:
+            caller.end()
+    (line,) = caught.value.unfinished
+    assert line.startswith("call 'deaf' at ")
+    assert "waiting.py" in line
+    assert str(caught.value).startswith("\"call 'deaf'\" did not end within 5 s: it is at ")
+    assert len(abandoned_threads()) == 1
+    gate.may_end.set()
+    until(lambda: not abandoned_threads())
+
+
+def test_what_ends_in_the_last_moment_is_not_waited_for_any_longer() -> None:
+    gate = Gate()
+    with FakeClock() as clock:
+        caller = late_caller(clock, gate)
+        gate.may_end.set()
+        with pytest.raises(DeadlineExceeded) as caught:
+            caller.end()
+        assert clock.now == 5
+    assert caught.value.unfinished == ()
+    assert str(caught.value) == "run_all did not end within 5 s: it was stopped"
+    assert abandoned_threads() == []
+
+
+def test_a_late_error_of_what_was_abandoned_is_reported_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    reports: list[threading.ExceptHookArgs] = []
+    monkeypatch.setattr(threading, "excepthook", reports.append)
+    gate = Gate(then=fail)
+    with FakeClock() as clock:
+        caller = late_caller(clock, gate)
+        clock.advance(1)
+        with pytest.raises(DeadlineExceeded):
+            caller.end()
+    gate.may_end.set()
+    until(lambda: not abandoned_threads())
+    until(lambda: reports)
+    (report,) = reports
+    assert report.exc_type is BoomError
+    assert report.exc_value is not None
+    assert report.exc_value.__notes__[0].startswith("in call 'deaf' of the run_all at ")
+
+
+def test_a_failure_before_the_timeout_goes_first() -> None:
+    with FakeClock(autojump=True), pytest.raises(BoomError):
+        run_all([fail, lambda: sleep(LONG)], timeout=5)
+
+
+@pytest.mark.parametrize(("timeout", "kind"), [("1", TypeError), (-1, ValueError)], ids=repr)
+def test_a_timeout_of_the_wrong_kind_is_refused(timeout: float, kind: type[Exception]) -> None:
+    with pytest.raises(kind, match="timeout"):
+        run_all([int], timeout=timeout)
+
+
+# -------------------------------------------------------------------- cancelling
+
+
+def test_a_failure_wakes_the_others_wherever_they_wait_in_the_library() -> None:
+    with pytest.raises(BoomError):
+        run_all([fail, *[lambda: sleep(LONG)] * 5])
+
+
+def test_a_scope_around_it_stops_the_calls() -> None:
+    with CancelScope() as scope:
+        run_all([lambda: sleep(LONG), lambda: scope.cancel()])  # noqa: PLW0108  it returns None
+    assert scope.cancelled_caught
+
+
+def test_a_call_that_cancels_the_scope_of_the_calls_is_a_cancelled_error() -> None:
+    def cancel() -> None:
+        scope = current_scope()
+        assert scope is not None
+        assert scope._parent is not None
+        whole: object = scope
+        assert isinstance(whole, CancelScope)
+        whole.cancel()
+        sleep(LONG)
+
+    with CancelScope() as outer, pytest.raises(CancelledError, match="scope of this run_all"):
+        run_all([cancel])
+    assert not outer.cancelled_caught
 
 
 # -------------------------------------------------------------------- context

@@ -1264,7 +1264,7 @@ def test_a_context_of_the_users_brings_its_scope_and_is_put_right() -> None:
     with CancelScope() as around:  # its context knows nothing of this scope
         third.start()
         around.cancel()
-    waiting_in(cast("CancelScope", third.make_scope()))
+    waiting_in(cast("CancelScope", third._make_scope()))
     third.cancel()
     third.join()
     assert third.cancelled()

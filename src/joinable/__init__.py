@@ -7,9 +7,17 @@ from __future__ import annotations
 
 from joinable._chain import checkpoint, remaining
 from joinable._combine import run_all
-from joinable._errors import Cancelled, CancelledError, DeadlineExceeded, InvalidStateError
+from joinable._errors import (
+    Cancelled,
+    CancelledError,
+    DeadlineExceeded,
+    GroupClosed,
+    InvalidStateError,
+)
+from joinable._group import TaskGroup
 from joinable._limits import fail_after, move_on_after, shield
 from joinable._park import sleep
+from joinable._race import run_any
 from joinable._scope import CancelScope, current_scope
 from joinable._spawn import spawn, threaded
 from joinable._task import Task
@@ -20,8 +28,10 @@ __all__ = [
     "Cancelled",
     "CancelledError",
     "DeadlineExceeded",
+    "GroupClosed",
     "InvalidStateError",
     "Task",
+    "TaskGroup",
     "Thread",
     "abandoned_threads",
     "checkpoint",
@@ -30,6 +40,7 @@ __all__ = [
     "move_on_after",
     "remaining",
     "run_all",
+    "run_any",
     "shield",
     "sleep",
     "spawn",

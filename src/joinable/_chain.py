@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     class Owner(Protocol):
         """What `Later` needs of a task."""
 
-        def make_scope(self) -> object: ...
+        def _make_scope(self) -> object: ...
 
     class Callback(Protocol):
         """What a scope needs of a callback that is registered with it."""
@@ -171,11 +171,14 @@ class Link:
 
     def _has_asked(self, error: BaseException) -> bool:
         """Tell whether `error` is a `Cancelled` of this scope, or of one around it."""
-        asker = error._scope if isinstance(error, Cancelled) else None
+        return isinstance(error, Cancelled) and self._is_in(error._scope)
+
+    def _is_in(self, scope: object) -> bool:
+        """Tell whether it is that scope, or one in it."""
         link: Link | None = self
-        while link is not None and link is not asker:
+        while link is not None and link is not scope:
             link = link._parent
-        return asker is not None and link is asker
+        return link is not None
 
     def _has_run_out(self, error: BaseException | None) -> bool:
         """Tell whether the deadline has ended what `error` has ended, and nobody's `cancel`."""
@@ -198,7 +201,7 @@ class Later:
     def resolve(self) -> Link | None:
         """Return the scope; the one around it, when the task has ended without."""
         if self.link is None and (owner := self.owner) is not None:
-            owner.make_scope()  # it becomes our link
+            owner._make_scope()  # it becomes our link
         return self.parent if self.link is None else self.link
 
 

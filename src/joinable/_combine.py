@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from joinable._batch import Batch
-from joinable._check import check_callable, check_workers, short
+from joinable._check import check_callable, check_span, check_workers, short
 from joinable._typing import overload
 
 TYPE_CHECKING = False
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from joinable._typing import T1, T2, T3, T4, T5, T6, T7, T8, K, T
 
-__all__ = ["run_all"]
+__all__ = ["read_calls", "run_all"]
 
 
 @overload
@@ -40,6 +40,7 @@ def run_all(
     /,
     *,
     max_workers: int | None = None,
+    timeout: float | None = None,
     return_exceptions: Literal[False] = False,
 ) -> tuple[T1]: ...
 @overload
@@ -48,6 +49,7 @@ def run_all(
     /,
     *,
     max_workers: int | None = None,
+    timeout: float | None = None,
     return_exceptions: Literal[False] = False,
 ) -> tuple[T1, T2]: ...
 @overload
@@ -56,6 +58,7 @@ def run_all(
     /,
     *,
     max_workers: int | None = None,
+    timeout: float | None = None,
     return_exceptions: Literal[False] = False,
 ) -> tuple[T1, T2, T3]: ...
 @overload
@@ -64,6 +67,7 @@ def run_all(
     /,
     *,
     max_workers: int | None = None,
+    timeout: float | None = None,
     return_exceptions: Literal[False] = False,
 ) -> tuple[T1, T2, T3, T4]: ...
 @overload
@@ -74,6 +78,7 @@ def run_all(
     /,
     *,
     max_workers: int | None = None,
+    timeout: float | None = None,
     return_exceptions: Literal[False] = False,
 ) -> tuple[T1, T2, T3, T4, T5]: ...
 @overload
@@ -89,6 +94,7 @@ def run_all(
     /,
     *,
     max_workers: int | None = None,
+    timeout: float | None = None,
     return_exceptions: Literal[False] = False,
 ) -> tuple[T1, T2, T3, T4, T5, T6]: ...
 @overload
@@ -105,6 +111,7 @@ def run_all(
     /,
     *,
     max_workers: int | None = None,
+    timeout: float | None = None,
     return_exceptions: Literal[False] = False,
 ) -> tuple[T1, T2, T3, T4, T5, T6, T7]: ...
 @overload
@@ -122,6 +129,7 @@ def run_all(
     /,
     *,
     max_workers: int | None = None,
+    timeout: float | None = None,
     return_exceptions: Literal[False] = False,
 ) -> tuple[T1, T2, T3, T4, T5, T6, T7, T8]: ...
 @overload
@@ -130,6 +138,7 @@ def run_all(
     /,
     *,
     max_workers: int | None = None,
+    timeout: float | None = None,
     return_exceptions: Literal[False] = False,
 ) -> tuple[T, ...]: ...
 @overload
@@ -138,6 +147,7 @@ def run_all(
     /,
     *,
     max_workers: int | None = None,
+    timeout: float | None = None,
     return_exceptions: Literal[False] = False,
 ) -> dict[K, T]: ...
 @overload
@@ -146,6 +156,7 @@ def run_all(
     /,
     *,
     max_workers: int | None = None,
+    timeout: float | None = None,
     return_exceptions: Literal[False] = False,
 ) -> list[T]: ...
 @overload
@@ -154,6 +165,7 @@ def run_all(
     /,
     *,
     max_workers: int | None = None,
+    timeout: float | None = None,
     return_exceptions: Literal[True],
 ) -> tuple[T1 | BaseException]: ...
 @overload
@@ -162,6 +174,7 @@ def run_all(
     /,
     *,
     max_workers: int | None = None,
+    timeout: float | None = None,
     return_exceptions: Literal[True],
 ) -> tuple[T1 | BaseException, T2 | BaseException]: ...
 @overload
@@ -170,6 +183,7 @@ def run_all(
     /,
     *,
     max_workers: int | None = None,
+    timeout: float | None = None,
     return_exceptions: Literal[True],
 ) -> tuple[T1 | BaseException, T2 | BaseException, T3 | BaseException]: ...
 @overload
@@ -178,6 +192,7 @@ def run_all(
     /,
     *,
     max_workers: int | None = None,
+    timeout: float | None = None,
     return_exceptions: Literal[True],
 ) -> tuple[T1 | BaseException, T2 | BaseException, T3 | BaseException, T4 | BaseException]: ...
 @overload
@@ -188,6 +203,7 @@ def run_all(
     /,
     *,
     max_workers: int | None = None,
+    timeout: float | None = None,
     return_exceptions: Literal[True],
 ) -> tuple[
     T1 | BaseException,
@@ -209,6 +225,7 @@ def run_all(
     /,
     *,
     max_workers: int | None = None,
+    timeout: float | None = None,
     return_exceptions: Literal[True],
 ) -> tuple[
     T1 | BaseException,
@@ -232,6 +249,7 @@ def run_all(
     /,
     *,
     max_workers: int | None = None,
+    timeout: float | None = None,
     return_exceptions: Literal[True],
 ) -> tuple[
     T1 | BaseException,
@@ -257,6 +275,7 @@ def run_all(
     /,
     *,
     max_workers: int | None = None,
+    timeout: float | None = None,
     return_exceptions: Literal[True],
 ) -> tuple[
     T1 | BaseException,
@@ -274,6 +293,7 @@ def run_all(
     /,
     *,
     max_workers: int | None = None,
+    timeout: float | None = None,
     return_exceptions: bool,
 ) -> tuple[T | BaseException, ...]: ...
 @overload
@@ -282,6 +302,7 @@ def run_all(
     /,
     *,
     max_workers: int | None = None,
+    timeout: float | None = None,
     return_exceptions: bool,
 ) -> dict[K, T | BaseException]: ...
 @overload
@@ -290,6 +311,7 @@ def run_all(
     /,
     *,
     max_workers: int | None = None,
+    timeout: float | None = None,
     return_exceptions: bool,
 ) -> list[T | BaseException]: ...
 def run_all(
@@ -297,6 +319,7 @@ def run_all(
     /,
     *,
     max_workers: int | None = None,
+    timeout: float | None = None,
     return_exceptions: bool = False,
 ) -> object:
     """Run all the calls in threads, wait for all, and return their results in order.
@@ -317,6 +340,8 @@ def run_all(
         funcs: What to call, without arguments; `functools.partial` or a `lambda` binds them.
         max_workers: Run so many calls at a time at most. None: all at once, so calls may wait for
             each other.
+        timeout: Wait so many seconds at most, and a second for those that stop when asked. None: as
+            long as it takes.
         return_exceptions: Let every call finish, and put an exception in the place of its result.
             KeyboardInterrupt and SystemExit are raised all the same.
 
@@ -330,13 +355,24 @@ def run_all(
         BaseException: The first failure of a call, itself, after what ran was asked to stop, and
             joined. What had not started by then never does; later failures are named in a note on
             the first.
+        DeadlineExceeded: The time was up. Nothing more was started, and what ran was asked to stop.
+            What has not stopped a second later is named in `unfinished`, and *abandoned*: see
+            `abandoned_threads`.
         Cancelled: A scope in force asks it to stop: at entry, or it has stopped a call.
         CancelledError: A call has cancelled the scope of the calls (`current_scope().cancel()`).
     """
-    keys, calls = _read(funcs)
+    keys, calls = read_calls(funcs, "run_all")
     check_workers(max_workers)
-    batch = Batch(calls, keys, return_exceptions=return_exceptions)
-    batch.run(max_workers)
+    if timeout is not None:
+        check_span(timeout, "timeout")
+    batch = Batch(
+        calls,
+        keys,
+        max_workers=max_workers,
+        timeout=timeout,
+        return_exceptions=return_exceptions,
+    )
+    batch.run()
     error = batch.first_failure()
     if error is not None:
         try:
@@ -348,8 +384,8 @@ def run_all(
     return batch.results if keys is None else dict(zip(keys, batch.results, strict=True))
 
 
-def _read(
-    funcs: Iterable[Callable[[], object]] | Mapping[K, Callable[[], object]],
+def read_calls(
+    funcs: Iterable[Callable[[], object]] | Mapping[K, Callable[[], object]], taker: str
 ) -> tuple[list[object] | None, list[Callable[[], object]]]:
     """Take the input apart and look at all of it: the keys of a mapping, and the calls."""
     keys: list[object] | None
@@ -357,8 +393,8 @@ def _read(
     # What the types rule out is what this looks for.
     if callable(funcs) or not hasattr(funcs, "__iter__"):  # type: ignore[redundant-expr]
         raise TypeError(
-            f"run_all takes a tuple, a mapping or an iterable of functions, not {short(funcs)}; "
-            "write run_all([f, g]) to run f() and g()"
+            f"{taker} takes a tuple, a mapping or an iterable of functions, not {short(funcs)}; "
+            f"write {taker}([f, g]) to run f() and g()"
         )
     if isinstance(funcs, Mapping):
         mapping: Mapping[object, Callable[[], object]] = funcs  # type: ignore[assignment]  # K varies

@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Cancelled", "CancelledError", "DeadlineExceeded", "InvalidStateError"]
+__all__ = ["Cancelled", "CancelledError", "DeadlineExceeded", "GroupClosed", "InvalidStateError"]
 
 
 class Cancelled(BaseException):
@@ -54,6 +54,25 @@ class Cancelled(BaseException):
     def __reduce__(self) -> tuple[object, ...]:
         """Let it be pickled, without the scope, which belongs to this process."""
         return type(self), (self.reason,)
+
+
+class GroupClosed(RuntimeError):  # noqa: N818  as `BrokenBarrierError` would be no better
+    """Refuse a call that a `TaskGroup` cannot run: it has failed, was cancelled, or has ended.
+
+    Raised in a group that was asked to stop it is no error of its own: the group has one already.
+
+    Example:
+        >>> from joinable import GroupClosed, TaskGroup
+        >>> with TaskGroup(name="fetchers") as group:
+        ...     group.cancel()
+        ...     try:
+        ...         group.spawn(print)
+        ...     except GroupClosed as refused:
+        ...         print(refused)
+        'fetchers' takes no more calls: it was cancelled
+    """
+
+    _scope: object = None  # that of the group, if it was told to stop
 
 
 class DeadlineExceeded(TimeoutError):  # noqa: N818  trio's and grpc's name: it says what happened

@@ -92,6 +92,22 @@ def current_line(ident: int | None) -> str | None:
     return f"{_describe(inner)}, called from {_describe(outer)}"
 
 
+def stack(ident: int | None) -> str:
+    """Show the lines that have led a thread to where it is, as a traceback does; ours are left out.
+
+    The end of a thread has none.
+    """
+    import traceback  # noqa: PLC0415  slow to import, and seldom needed
+
+    frames = sys._current_frames()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    frame = None if ident is None else frames.get(ident)
+    lines = [*traceback.walk_stack(frame)] if frame is not None else []
+    while lines and not _is_users(lines[-1][0].f_code.co_filename):
+        lines.pop()  # what the interpreter and we do to begin a thread
+    shown = [each for each in reversed(lines) if not each[0].f_code.co_filename.startswith(_OURS)]
+    return "".join(traceback.StackSummary.extract(iter(shown)).format()) or "  at its end\n"
+
+
 def _out_of_ours(frame: FrameType) -> FrameType:
     found: FrameType | None = frame
     while found is not None and found.f_code.co_filename.startswith(_OURS):

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from joinable._chain import Link
 
-__all__ = ["fail_after", "move_on_after", "shield", "too_late"]
+__all__ = ["fail_after", "failing", "move_on_after", "shield", "too_late"]
 
 
 class _Limit(CancelScope):
@@ -36,6 +36,9 @@ class _Limit(CancelScope):
 
 
 class _Failing(_Limit):
+    whom = "the block"
+    where = "it was stopped in its first wait"
+
     @override
     def __exit__(
         self,
@@ -46,17 +49,22 @@ class _Failing(_Limit):
     ) -> bool:
         swallowed = super().__exit__(exc_type, exc, traceback)
         if swallowed and isinstance(exc, Cancelled) and exc._late:
-            raise too_late(self._seconds, "the block", exc) from exc
+            raise too_late(self._seconds, self.whom, exc, self.where) from exc
         return swallowed
 
 
-def too_late(seconds: float, whom: str, stopped_by: BaseException | None) -> DeadlineExceeded:
+def too_late(
+    seconds: float,
+    whom: str,
+    stopped_by: BaseException | None,
+    where: str = _Failing.where,
+) -> DeadlineExceeded:
     """Make the error that says what has used up its time, and at which line it was stopped."""
     if stopped_by is None:
         how = "it ended too late"
     else:
         line = _frames.raised_at(stopped_by)
-        how = f"it was stopped at {line}" if line else "it was stopped in its first wait"
+        how = f"it was stopped at {line}" if line else where
     error = DeadlineExceeded(seconds, (), (whom, how))
     error.__cause__ = stopped_by
     return error
@@ -107,6 +115,13 @@ def fail_after(seconds: float) -> CancelScope:
     """
     check_span(seconds, "seconds", ": without a deadline, use CancelScope()")
     return _Failing(seconds)
+
+
+def failing(seconds: float, whom: str) -> CancelScope:
+    """Make what `fail_after` makes, for a block that has a name and calls of its own."""
+    limit = _Failing(seconds)
+    limit.whom, limit.where = whom, "its calls were stopped"
+    return limit
 
 
 def shield(seconds: float | None) -> CancelScope:

@@ -43,8 +43,16 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
+    from typing import Protocol
 
     from joinable._typing import Lock, T
+
+    class Lender(Protocol):
+        """Whose limit a call counts for that waits for another one of the same."""
+
+        def lend(self) -> bool: ...
+        def take_back(self, deadline: float) -> None: ...
+
 
 __all__ = ["Outcome"]
 
@@ -72,6 +80,7 @@ class Outcome(Future["T"]):
     _asked: bool = False
     _reported: bool = False
     _name: str = "task"
+    _crew: Lender | None = None
 
     if TYPE_CHECKING:
         report_after: float | None
@@ -185,6 +194,16 @@ class Outcome(Future["T"]):
     def _wait_until_done(self, timeout: float | None) -> None:
         """Wait; the loop is for a start that failed and was tried again."""
         deadline = _runtime.until(timeout)
+        crew = self._crew
+        if crew is None or not crew.lend():
+            self._wait_to(deadline, timeout)
+            return
+        try:
+            self._wait_to(deadline, timeout)
+        finally:
+            crew.take_back(deadline)
+
+    def _wait_to(self, deadline: float, timeout: float | None) -> None:
         while self._state not in DONE_STATES:
             if not self._wait_once(deadline):
                 raise DeadlineExceeded(
@@ -259,7 +278,3 @@ class Outcome(Future["T"]):
 
     def _hook_thread(self) -> threading.Thread | None:
         return None
-
-    def __del__(self) -> None:
-        if self._watch_key is not None:
-            _unasked.collected(self._watch_key, self._claim)

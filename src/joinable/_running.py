@@ -10,6 +10,7 @@ releases every latch. So either the joiner sees it gone, or the thread sees the 
 # pyright: reportPrivateUsage=false
 from __future__ import annotations
 
+import os
 import threading
 from concurrent.futures._base import CANCELLED_AND_NOTIFIED, FINISHED
 
@@ -35,7 +36,7 @@ __all__ = ["LAST_MOMENT", "Running"]
 # Seconds that a call which has used up its time gets to clean up, before its task is completed.
 LAST_MOMENT = 1.0
 
-abandoned: set[Running[object]] = set()
+abandoned: set[threading.Thread] = set()
 """What was given up and still runs. Adding, discarding and copying are atomic on every build."""
 
 
@@ -55,7 +56,7 @@ class Running(Task["T"]):
     # ---------------------------------------------------------------- its scope
 
     @override
-    def make_scope(self) -> CancelScope | None:
+    def _make_scope(self) -> CancelScope | None:
         """Return the scope of the call, made now if it was not; None when the call has ended."""
         launch = self._launch
         if launch is None or self._is_inherited():
@@ -125,7 +126,7 @@ class Running(Task["T"]):
     def _give_up(self) -> None:
         """Complete the task whose call does not stop: on the timer's thread."""
         # Before the end is told: one that ends at this very moment would stay in it.
-        abandoned.add(self)  # type: ignore[arg-type]  # a thread gives out a T, and takes none
+        abandoned.add(self)  # type: ignore[arg-type]  # as every `Running` with a timeout, it is a thread
         error = DeadlineExceeded(
             self._timeout or 0.0, [(self._name, _frames.current_line(self._runner))]
         )
@@ -176,6 +177,11 @@ class Running(Task["T"]):
             with self._mutex:
                 if self._joiners and held in self._joiners:
                     self._joiners.remove(held)
+
+    @override
+    def _is_inherited(self) -> bool:
+        launch = self._launch  # once: the end lets go of it
+        return launch is not None and launch.process != os.getpid()
 
     def _annotate(self, error: BaseException) -> None:
         launch = self._launch  # once: the end lets go of it

@@ -29,8 +29,16 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
+    from typing import Protocol
 
     from joinable._typing import Lock, T
+
+    class Trip(Protocol):
+        """The way of a job to its worker, as a clock sees it."""
+
+        def arrive(self) -> None: ...
+        def end(self) -> None: ...
+
 
 monotonic: Callable[[], float] = time.monotonic
 get_ident: Callable[[], int] = _thread.get_ident
@@ -144,6 +152,10 @@ def _acquire_in_slices(lock: Lock, timeout: float | None) -> bool:
 
 def start(thread: threading.Thread) -> None:
     """Start the OS thread behind `thread`; returns when it is running."""
+    _start(thread)
+
+
+def _start(thread: threading.Thread) -> None:
     try:
         _Thread.start(thread)
     except Exception as error:
@@ -195,8 +207,34 @@ def start_service(function: Callable[[], object], name: str) -> threading.Thread
     """
     run = contextvars.Context().run
     service = _Thread(target=run, args=(function,), name=name, daemon=True)
-    service.start()
+    _start(service)
     return service
+
+
+def start_worker(function: Callable[[], object], name: str) -> threading.Thread:
+    """Start a thread that runs one call of the users' after the other, in an empty context.
+
+    Raises:
+        RuntimeError: no thread can be had.
+    """
+    run = contextvars.Context().run
+    worker = _Thread(target=run, args=(function,), name=name, daemon=daemons_allowed())
+    _start(worker)
+    return worker
+
+
+def rest(lock: Lock, seconds: float) -> bool:
+    """Wait as a worker does that has nothing to do: in real time, and no clock counts it."""
+    return lock.acquire(timeout=seconds)
+
+
+def departing() -> Trip | None:
+    """Say that a worker is about to be given something to do: for a clock that counts threads."""
+    return None
+
+
+def at_rest() -> None:
+    """Say that the calling worker has done what it was given."""
 
 
 def receive(channel: queue.SimpleQueue[T], timeout: float | None) -> T | None:

@@ -24,7 +24,7 @@ from concurrent.futures._base import (
 
 from joinable._check import short
 from joinable._errors import CancelledError, InvalidStateError
-from joinable._loops import as_runtime_error, await_future, in_event_loop
+from joinable._loops import as_runtime_error, await_task, in_event_loop
 from joinable._outcome import CANCELLED_STATES, DONE_STATES, Outcome
 from joinable._typing import override
 
@@ -116,7 +116,7 @@ class Task(Outcome["T"]):
             self._wait(timeout)
         self._asked = True
         if self._state in CANCELLED_STATES:
-            raise CancelledError(f"{self._name!r} was cancelled")
+            raise self._cancellation()
         error = self._exception
         if error is None:
             return self._result  # type: ignore[return-value]  # set before _state
@@ -146,14 +146,17 @@ class Task(Outcome["T"]):
             self._wait(timeout)
         self._asked = True
         if self._state in CANCELLED_STATES:
-            raise CancelledError(f"{self._name!r} was cancelled")
+            raise self._cancellation()
         if isinstance(self._exception, StopIteration) and in_event_loop():
             return as_runtime_error(self._exception)
         return self._exception
 
+    def _cancellation(self) -> CancelledError:
+        return CancelledError(f"{self._name!r} was cancelled")
+
     def __await__(self) -> Generator[object, None, T]:
         """Wait for the call in a coroutine; the event loop goes on meanwhile."""
-        return await_future(self)
+        return await_task(self).__await__()
 
     @override
     def add_done_callback(self, fn: Callable[[Future[T]], object]) -> None:
@@ -185,13 +188,13 @@ class Task(Outcome["T"]):
         """
         if self._finish(CANCELLED_AND_NOTIFIED, allowed=_NOT_BEGUN):
             return True
-        scope = self.make_scope() if self._state == RUNNING else None
+        scope = self._make_scope() if self._state == RUNNING else None
         if scope is None:
             return self.cancelled()
         scope.cancel(f"{self._name!r} was cancelled")
         return True
 
-    def make_scope(self) -> CancelScope | None:
+    def _make_scope(self) -> CancelScope | None:
         """Return the scope that the call runs in, for the library's own use; None without one."""
         return None
 

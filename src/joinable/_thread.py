@@ -26,12 +26,11 @@ from __future__ import annotations
 
 import contextvars
 import functools
-import os
 import sys
 import threading
 from concurrent.futures._base import CANCELLED_AND_NOTIFIED, FINISHED, PENDING, RUNNING
 
-from joinable import _chain, _running, _runtime, _timer
+from joinable import _chain, _exit, _running, _runtime, _timer, _unasked
 from joinable._check import check_seconds
 from joinable._launch import Launch, check_call
 from joinable._running import Running, abandoned
@@ -301,6 +300,8 @@ class Thread(Running["T"], _Standard):
         """Run the body in its context and complete the task: the whole life of the OS thread."""
         begun = True
         try:
+            if self.daemon:
+                _exit.began(self.cancel)
             begun = self._run_body()
         except BaseException as fault:
             # A fault of our own bookkeeping (no memory, say): nobody may wait for ever. What a done
@@ -308,6 +309,8 @@ class Thread(Running["T"], _Standard):
             if not self._finish(FINISHED, exception=fault):
                 raise
         finally:
+            if self.daemon:
+                _exit.ended()
             if begun:
                 self._runner = None
                 self._end()
@@ -352,13 +355,14 @@ class Thread(Running["T"], _Standard):
             raise RuntimeError(f"{self._name!r} has not been started: call start() first")
 
     @override
-    def _is_inherited(self) -> bool:
-        launch = self._launch  # once: the end lets go of it
-        return launch is not None and launch.process != os.getpid()
-
-    @override
     def _hook_thread(self) -> threading.Thread | None:
         return self
+
+    def __del__(self) -> None:
+        # Not of every task: on a free-threaded build those that another thread has let go of are
+        # collected in a row, where each Python finalizer may begin the next: too deep.
+        if self._watch_key is not None:
+            _unasked.collected(self._watch_key, self._claim)
 
     @override
     def __repr__(self) -> str:
@@ -367,22 +371,21 @@ class Thread(Running["T"], _Standard):
         return f"{head}{self._outcome()}, {standard.removeprefix(head)}"
 
 
-def abandoned_threads() -> list[Thread[object]]:
+def abandoned_threads() -> list[threading.Thread]:
     """Return the threads whose time was up, which did not stop, and which still run.
 
     Their tasks are done, with a `DeadlineExceeded`. They are daemons, so they do not hold the exit
-    of the interpreter. An error that one of them raises later goes to `threading.excepthook`.
+    of the interpreter. An error that one of them raises later goes to `threading.excepthook`. A
+    thread that runs a call of `run_all` or of a group is listed as long as that call runs.
 
     Example:
         >>> from joinable import abandoned_threads
         >>> abandoned_threads()
         []
     """
-    return sorted(
-        (
-            thread
-            for thread in abandoned.copy()
-            if isinstance(thread, Thread) and thread.done() and thread.is_alive()
-        ),
-        key=lambda thread: thread.name,
-    )
+    return sorted(filter(_is_abandoned, abandoned.copy()), key=lambda thread: thread.name)
+
+
+def _is_abandoned(thread: threading.Thread) -> bool:
+    # A Thread is entered a moment before its end is told.
+    return thread.is_alive() and (not isinstance(thread, Thread) or thread.done())

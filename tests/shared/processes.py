@@ -40,12 +40,14 @@ CUES = """
 """
 
 
-def signalled(code: str, *signals: signal.Signals) -> tuple[int, str, str]:
+def signalled(code: str, *signals: signal.Signals, prepare: str = "") -> tuple[int, str, str]:
     """Run `code`, which may use `cue`; send it one signal for each line that it prints.
+
+    `prepare` is run before it.
 
     Return how it ended, and what it wrote.
     """
-    command = [sys.executable, "-u", "-c", textwrap.dedent(CUES) + textwrap.dedent(code)]
+    command = [sys.executable, "-u", "-c", "".join(map(textwrap.dedent, (CUES, prepare, code)))]
     with subprocess.Popen(  # noqa: S603  the test's own code
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 import time
 from typing import TYPE_CHECKING, ClassVar
@@ -31,10 +32,19 @@ def waiting_in(scope: CancelScope, threads: int = 1) -> None:
 def sleeper() -> tuple[Thread[None], CancelScope]:
     """Start a thread and return it, with its own scope, when it waits."""
     thread = spawn(sleep, LONG)
-    scope = thread.make_scope()
+    scope = thread._make_scope()
     assert scope is not None
     waiting_in(scope)
     return thread, scope
+
+
+def interrupt_main() -> None:
+    """Press Ctrl-C: the main thread gets the signal, and so is woken by it."""
+    main = threading.main_thread().ident
+    if hasattr(signal, "pthread_kill") and main is not None:
+        signal.pthread_kill(main, signal.SIGINT)
+    else:
+        signal.raise_signal(signal.SIGINT)
 
 
 def elsewhere(function: Callable[[], object]) -> Callable[[], None]:

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
-from joinable import Task, Thread, run_all, spawn
+from joinable import Task, TaskGroup, Thread, run_all, spawn
 from joinable import _events as events
 from joinable.testing import FakeClock, LeakError, no_leaks
 from joinable.testing._leaks import _starts
+from waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -34,7 +35,7 @@ def gate() -> Generator[threading.Event]:
     yield gate
     gate.set()
     for thread in threading.enumerate():
-        if thread not in before and not thread.name.startswith(("joinable", "Dummy")):
+        if thread not in before and not thread.name.startswith(("joinable", "Dummy", "left")):
             thread.join(30)
 
 
@@ -221,6 +222,27 @@ def test_the_reporting_thread_is_none() -> None:
         failing.join()  # from now on the reporting thread waits for ten seconds
         assert any(thread.name == "joinable-reports" for thread in threading.enumerate())
         assert failing.exception() is not None
+
+
+def test_a_worker_that_has_nothing_to_do_is_none() -> None:
+    with no_leaks(grace=1000), TaskGroup() as group:
+        for _ in range(5):
+            _ = group.spawn(int)
+
+
+def test_a_worker_that_is_busy_with_what_was_abandoned_is_told(gate: threading.Event) -> None:
+    with pytest.raises(LeakError) as caught, no_leaks(grace=0.01), FakeClock(autojump=True):
+        abandon(gate)
+    (fact,) = caught.value.threads
+    assert fact.startswith("'left-1 (wait)', ")
+    gate.set()
+
+
+def abandon(gate: threading.Event) -> None:
+    with pytest.raises(ExceptionGroup), TaskGroup(grace=0, name="left") as group:
+        _ = group.spawn(gate.wait)
+        until(lambda: "1 running" in repr(group))
+        group.cancel()
 
 
 def test_the_monitor_of_tqdm_is_none(gate: threading.Event) -> None:

@@ -8,18 +8,27 @@ from __future__ import annotations
 
 import functools
 import threading
+import time
+from typing import TYPE_CHECKING
 
 import pytest
 
-from exploring import Fault, Model, SmallParts
-from joinable import _batch, _runtime, run_all
+from exploring import Fault, Model, SmallParts, let_all_run
+from joinable import DeadlineExceeded, _batch, _crew, _runtime, run_all
 from joinable._batch import Batch
+from joinable._crew import Crew
+from joinable._running import LAST_MOMENT, abandoned
 
-WATCH = (_batch,)
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from joinable._typing import Lock
+
+WATCH = (_batch, _crew)
 
 
 def alone() -> bool:
-    """Tell whether no thread of a `run_all` is left."""
+    """Tell whether no thread of a `run_all` is left: those it had are idle."""
     return not any(thread.name.startswith("run_all") for thread in threading.enumerate())
 
 
@@ -134,6 +143,56 @@ def one_is_inside_another() -> None:
     assert alone()
 
 
+def one_does_not_end_in_time() -> None:
+    """The time is up, and a moment later; its error is raised, or reported, and not lost."""
+    abandoned.clear()  # what another model has left there, with a fault in it
+    reported: list[object] = []
+    threading.excepthook = lambda told: reported.append(told.exc_value)
+    begin = time.monotonic()
+
+    def stubborn() -> None:
+        time.sleep(1 + LAST_MOMENT)
+        raise ValueError
+
+    raised: list[object] = []
+    try:
+        run_all((stubborn, int), timeout=1)
+    except (ValueError, DeadlineExceeded) as error:
+        raised.append(error)
+    assert time.monotonic() == begin + 1 + LAST_MOMENT
+    time.sleep(60)
+    assert sum(type(error) is ValueError for error in raised + reported) == 1
+    assert not abandoned
+
+
+def an_interrupt_comes_while_it_waits() -> None:
+    """Nothing more is begun, what runs is waited for, and the interrupt is raised."""
+    real, main, once = _runtime.acquire_until, threading.current_thread(), [None]
+    begun: list[int] = []
+    ended: list[int] = []
+
+    def acquire_until(lock: Lock, deadline: float) -> bool:
+        if once and threading.current_thread() is main:
+            once.pop()
+            raise KeyboardInterrupt
+        return real(lock, deadline)
+
+    def call(number: int) -> None:
+        begun.append(number)
+        let_all_run()
+        ended.append(number)
+
+    _runtime.acquire_until = acquire_until
+    try:
+        run_all([functools.partial(call, number) for number in range(3)], max_workers=2)
+    except KeyboardInterrupt:
+        assert not once
+    finally:
+        _runtime.acquire_until = real
+    assert sorted(ended) == sorted(begun)
+    assert alone()
+
+
 class NoMoreError(RuntimeError):
     """Stands for the system's "can't start new thread"."""
 
@@ -141,14 +200,14 @@ class NoMoreError(RuntimeError):
 def the_system_has_one_thread_only() -> None:
     """The error is raised, what ran is joined, nothing runs twice."""
     made: list[int] = []
-    real = _runtime.start
+    real = _runtime.start_worker
 
-    def start(thread: threading.Thread) -> None:
-        if thread.name == "run_all-2":
+    def start_worker(function: Callable[[], object], name: str) -> threading.Thread:
+        if not name.endswith("-1"):
             raise NoMoreError
-        real(thread)
+        return real(function, name)
 
-    _runtime.start = start
+    _runtime.start_worker = start_worker
     try:
         run_all([lambda: made.append(1)] * 3)
     except NoMoreError:
@@ -156,7 +215,7 @@ def the_system_has_one_thread_only() -> None:
     else:
         assert made == [1, 1, 1]  # the first thread was quick enough to do it all
     finally:
-        _runtime.start = real
+        _runtime.start_worker = real
     assert alone()
 
 
@@ -170,6 +229,8 @@ MODELS = [
     Model(two_fail, WATCH),
     Model(they_wait_for_each_other, WATCH, bound=0),
     Model(one_is_inside_another, WATCH),
+    Model(an_interrupt_comes_while_it_waits, WATCH),
+    Model(one_does_not_end_in_time, WATCH),
     Model(the_system_has_one_thread_only, WATCH),
 ]
 
@@ -177,7 +238,7 @@ MODELS = [
 FAULTS = {
     "a call is taken by looking and then dropping": Fault(
         Batch,
-        "_lane",
+        "work",
         "index = pop()",
         "index = self.todo[-1]; pop()",
         all_run_in_two_threads,
@@ -190,20 +251,39 @@ FAULTS = {
         the_first_fails_in_two_threads,
     ),
     "a lane whose call was taken by another one fails": Fault(
-        Batch, "_lane", "except IndexError:", "except KeyError:", all_run_in_two_threads
+        Batch, "work", "except IndexError:", "except KeyError:", all_run_in_two_threads
     ),
-    "the last lane is not joined": Fault(
-        Batch, "_join_lanes", "in self.lanes:", "in self.lanes[:-1]:", all_run_in_two_threads
+    "the last lane is not waited for": Fault(
+        Crew, "is_gone", "not self.lanes and", "len(self.lanes) < 2 and", all_run_in_two_threads
     ),
     "one lane less than the calls": Fault(
         Batch,
-        "_start_lanes",
-        "len(self.lanes) < limit",
-        "len(self.lanes) < max(1, limit - 1)",
+        "has_more",
+        "bool(self.todo)",
+        "len(self.todo) > 1",
         they_wait_for_each_other,
     ),
-    "the lanes that are left are not joined after a failed start": Fault(
-        Batch, "_leave", "self._join_lanes()", "pass", the_system_has_one_thread_only
+    "who is still there after an interrupt is not waited for": Fault(
+        Batch,
+        "_leave",
+        'self.outlast(math.inf, "run_all", self._runners)',
+        "pass",
+        an_interrupt_comes_while_it_waits,
+    ),
+    "a lane that cannot send for the next one tells nobody": Fault(
+        Batch,
+        "broke",
+        "self.failures.append((-1, error))",
+        "pass",
+        the_system_has_one_thread_only,
+    ),
+    "a late error is lost": Fault(
+        Batch,
+        "_failed",
+        "self._report_late(error)",
+        "pass",
+        one_does_not_end_in_time,
+        runs=2000,
     ),
 }
 

@@ -47,6 +47,8 @@ _REPLACED = (
     "acquire_until",
     "start",
     "start_service",
+    "departing",
+    "at_rest",
     "join",
     "receive",
 )
@@ -358,12 +360,36 @@ class _Seam:
         life.thread = None if life.over else service
         return service
 
+    def departing(self) -> Trip:
+        """Count a job as running from here on, though its worker may yet have to wake."""
+        return Trip(self._ledger)
+
+    def at_rest(self) -> None:
+        """Count the calling worker no more."""
+        self._ledger.settle_out()
+
     def _live(self, life: Life, body: Callable[[], object]) -> None:
         self._ledger.settle_in(life)
         try:
             body()
         finally:
             self._ledger.end(life)
+
+
+class Trip:
+    """The way of a job to its worker."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._life = ledger.begin(None)
+
+    def arrive(self) -> None:
+        """Let the calling thread be what was counted."""
+        self._ledger.settle_in(self._life)
+
+    def end(self) -> None:
+        """Count it no more: it has not got a thread."""
+        self._ledger.end(self._life)
 
 
 def _replace_run(

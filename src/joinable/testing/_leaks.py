@@ -27,7 +27,7 @@ import time
 import weakref
 from typing import TYPE_CHECKING, Any, Self, cast
 
-from joinable import _events, _frames, _runtime, _timer, _unasked
+from joinable import _events, _frames, _runtime, _timer, _unasked, _workers
 from joinable._check import check_seconds
 from joinable._task import Task
 from joinable._typing import override
@@ -89,8 +89,8 @@ def no_leaks(*, grace: float = 1.0, allow: Allowed = ()) -> NoLeaks:
         >>> test()
 
     Not counted: threads that were there before, the thread of the library that reports unasked
-    errors, tqdm's monitor, and what `allow` names. An error that is told here is not reported a
-    second time.
+    errors, its workers that have nothing to do, tqdm's monitor, and what `allow` names. An error
+    that is told here is not reported a second time.
 
     Args:
         grace: Seconds, of real time, that what is ending has in all.
@@ -156,7 +156,9 @@ class NoLeaks(contextlib.ContextDecorator):
             raise RuntimeError("this no_leaks() is in use: make one for each block")
         _starts.follow()
         self._watched = frozenset(_unasked.watched())
-        self._before = threading.enumerate()
+        # An idle worker is none of what was there before: what it is given now is the block's.
+        idle = _workers.idle()
+        self._before = [thread for thread in threading.enumerate() if thread not in idle]
         _events.observe(self._saw)
         return self
 
@@ -227,7 +229,7 @@ class NoLeaks(contextlib.ContextDecorator):
             # Stands for a thread that Python did not start; before 3.12 it may outlive that.
             return thread.ident not in _idents() or self._allow(thread)
         return (
-            thread in {_unasked.service(), _timer.service()}
+            thread in {_unasked.service(), _timer.service(), *_workers.idle()}
             or thread.name == HELPER
             or (kind.__name__ == "TMonitor" and kind.__module__.startswith("tqdm"))
             or self._allow(thread)
@@ -271,8 +273,14 @@ def _idents() -> set[int]:
 
 def _tell_thread(thread: threading.Thread) -> str:
     place = _starts.place(thread)
-    started = f"started at {_frames.show(place)}" if place else "which no Thread.start() started"
+    started = f"started at {_frames.show(place)}" if place else _started_unseen(thread)
     return f"{thread.name!r}, {started}, now at {_frames.current_line(thread.ident) or 'its end'}"
+
+
+def _started_unseen(thread: threading.Thread) -> str:
+    if isinstance(thread, threading._DummyThread):  # pyright: ignore[reportPrivateUsage]
+        return "which no Thread.start() started"
+    return "started before the block"  # a worker that was idle then
 
 
 def _tell_task(task: Task[object]) -> str:

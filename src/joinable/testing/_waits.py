@@ -132,6 +132,13 @@ class Ledger:
         life.ident = _runtime.get_ident()
         self._here.token = _Token(self, life)
 
+    def settle_out(self) -> None:
+        """Say that the calling thread is not to be counted any more, until it waits again."""
+        token: _Token | None = getattr(self._here, "token", None)
+        if token is not None:
+            del self._here.token
+            self.end(token.life)
+
     def here(self) -> Life:
         """Return the life of the calling thread, from now on counted if it was not."""
         token: _Token | None = getattr(self._here, "token", None)
