@@ -4,8 +4,9 @@ A daemon's `finally` blocks do not run at exit unless somebody waits for them. S
 is asked to stop, as by its `cancel()`, when all other threads have ended, and the exit waits a
 second for all of them together. What was abandoned before is not waited for.
 
-Nothing is registered before the first daemon runs. `running` is a dict: setting, popping and
-copying are atomic on every build.
+Nothing is registered before the first daemon runs. Who may run between which lines: `running` is a
+dict, of which setting, popping and copying are atomic on every build. Two daemons that begin at
+once may both register the hook; it does its work once.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["began", "ended"]
 
-running: dict[threading.Thread, Callable[[], object]] = {}
-"""The daemons that run, each with what asks it to stop."""
+running: dict[threading.Thread, tuple[int, Callable[[], object]]] = {}
+"""The daemons that run, each with its process and what asks it to stop."""
 
 _process: list[int] = []  # in which the hook is registered: multiprocessing clears it in a child
 
@@ -35,8 +36,7 @@ def began(cancel: Callable[[], object]) -> None:
         _process[:] = [os.getpid()]
         atexit.unregister(_tell_daemons)
         atexit.register(_tell_daemons)
-        running.clear()  # what was running when this process was forked is not in it
-    running[threading.current_thread()] = cancel
+    running[threading.current_thread()] = os.getpid(), cancel
 
 
 def ended() -> None:
@@ -45,12 +45,16 @@ def ended() -> None:
 
 
 def _tell_daemons() -> None:
-    if _process != [os.getpid()]:
+    me = os.getpid()
+    if _process != [me]:
         return
-    told = {thread: cancel for thread, cancel in running.copy().items() if thread not in abandoned}
-    for cancel in told.values():
+    _process.clear()
+    daemons = running.copy().items()
+    # What was running when this process was forked is not in it.
+    told = [(each, stop) for each, (at, stop) in daemons if at == me and each not in abandoned]
+    for _, cancel in told:
         cancel()
     end = _runtime.monotonic() + LAST_MOMENT
-    for thread in told:
+    for thread, _ in told:
         if thread.is_alive():
             _runtime.join(thread, max(0.0, end - _runtime.monotonic()))
