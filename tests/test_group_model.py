@@ -25,6 +25,7 @@ from hypothesis import strategies as st
 
 from joinable import (
     Cancelled,
+    CancelledError,
     DeadlineExceeded,
     GroupClosed,
     TaskGroup,
@@ -117,8 +118,9 @@ class Owner:
         self.left = False
 
     def note(self, error: BaseException) -> None:
-        # To have been stopped, or refused by a group that was, is no error.
-        if not isinstance(error, (Cancelled, GroupClosed)):
+        # To have been stopped is no error, nor to be refused by a group that was, nor to have asked
+        # one for the result of a call that was stopped with it.
+        if not isinstance(error, (Cancelled, CancelledError, GroupClosed)):
             self.errors.append(error)
 
 

@@ -666,15 +666,16 @@ FAULTS = {
         TaskGroup,
         "_start",
         """\
+    with crew.lock:
         self._refuse_if_closed()
         crew.todo.append(call)  # type: ignore[arg-type]  # a call gives out a T, and takes none
         if self._closed and crew.drop(call):  # type: ignore[arg-type]
             self._refuse_if_closed()  # by a signal handler, which the lock lets in
 """,
         """\
-        pass
     self._refuse_if_closed()
-    crew.todo.append(call)
+    with crew.lock:
+        crew.todo.append(call)
 """,
         a_spawn_comes_with_the_end,
         runs=4000,
