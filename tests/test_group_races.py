@@ -228,6 +228,7 @@ def test_a_lender_gets_its_place_back_when_no_thread_comes_for_it(
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")  # that is the point
 @pytest.mark.parametrize("what", ["spawn", "cancel", "task"])
 def test_the_child_of_a_fork_waits_for_no_lock_that_was_held(what: str) -> None:
     held, may_end = threading.Event(), threading.Event()

@@ -228,7 +228,7 @@ class TestLimits:
         assert isinstance(error.__cause__, UnseenBlockError)
         assert "real[0].acquire()" in str(error)
         real[0].release()
-        settle(lambda: threading.active_count() == before)
+        settle(lambda: threading.active_count() <= before)  # an idle worker may end meanwhile
 
     def test_a_thread_that_swallows_its_end_is_given_up(self) -> None:
         # In a process of its own: such a thread stays, parked for ever.
