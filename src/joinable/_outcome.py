@@ -278,3 +278,7 @@ class Outcome(Future["T"]):
 
     def _hook_thread(self) -> threading.Thread | None:
         return None
+
+    def __del__(self) -> None:
+        if self._watch_key is not None:
+            _unasked.collected(self._watch_key, self._claim)

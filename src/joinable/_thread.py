@@ -30,7 +30,7 @@ import sys
 import threading
 from concurrent.futures._base import CANCELLED_AND_NOTIFIED, FINISHED, PENDING, RUNNING
 
-from joinable import _chain, _exit, _running, _runtime, _timer, _unasked
+from joinable import _chain, _exit, _running, _runtime, _timer
 from joinable._check import check_seconds
 from joinable._launch import Launch, check_call
 from joinable._running import Running, abandoned
@@ -357,12 +357,6 @@ class Thread(Running["T"], _Standard):
     @override
     def _hook_thread(self) -> threading.Thread | None:
         return self
-
-    def __del__(self) -> None:
-        # Not of every task: on a free-threaded build those that another thread has let go of are
-        # collected in a row, where each Python finalizer may begin the next: too deep.
-        if self._watch_key is not None:
-            _unasked.collected(self._watch_key, self._claim)
 
     @override
     def __repr__(self) -> str:

@@ -43,12 +43,6 @@ DIFFERENCES = {
         "its traceback lead to what the target used. A target that returns leaves nothing: that is "
         "the first half of the case, and it passes."
     ),
-    "test_threading.ThreadTests.test_finalize_daemon_thread_hang": Difference(
-        "The script takes the first flush of stderr for the interpreter's last. A Thread is a "
-        "concurrent.futures.Future, that package imports logging, and logging flushes stderr at "
-        "exit; with `import concurrent.futures` alone the script fails in the same way.",
-        _SINCE_3_14,
-    ),
     "test_threading.ThreadTests.test_disallow_instantiation": Difference(_A_CLASS, _BEFORE_3_13),
     "test_threading.ThreadTests.test_lock_no_subclass": Difference(_A_CLASS, _SINCE_3_13),
     "test_threading.LockTests.test_timeout": Difference(

@@ -28,11 +28,6 @@ class Soon(Task[int]):
 
     report_after = 5.0
 
-    def __del__(self) -> None:
-        # As a Thread does, which can be collected with an error.
-        if self._watch_key is not None:
-            _unasked.collected(self._watch_key, self._claim)
-
 
 def hooked() -> list[BaseException | None]:
     """Collect what is reported from here on; the hook is put back after the run."""
