@@ -162,8 +162,7 @@ class Crew:
 
         No scope ends it.
         """
-        held = _runtime.allocate_lock()
-        held.acquire()
+        held = _park.latch()
         try:
             with self.lock:
                 if self.is_gone():

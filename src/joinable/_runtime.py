@@ -205,10 +205,16 @@ def start_service(function: Callable[[], object], name: str) -> threading.Thread
         RuntimeError: where no thread can be had: the system has no more, the interpreter is ending,
             or it is a subinterpreter that allows no daemon.
     """
+    return _start_in_no_context(function, name, daemon=True)
+
+
+def _start_in_no_context(
+    function: Callable[[], object], name: str, *, daemon: bool
+) -> threading.Thread:
     run = contextvars.Context().run
-    service = _Thread(target=run, args=(function,), name=name, daemon=True)
-    _start(service)
-    return service
+    thread = _Thread(target=run, args=(function,), name=name, daemon=daemon)
+    _start(thread)
+    return thread
 
 
 def start_worker(function: Callable[[], object], name: str) -> threading.Thread:
@@ -217,10 +223,7 @@ def start_worker(function: Callable[[], object], name: str) -> threading.Thread:
     Raises:
         RuntimeError: no thread can be had.
     """
-    run = contextvars.Context().run
-    worker = _Thread(target=run, args=(function,), name=name, daemon=daemons_allowed())
-    _start(worker)
-    return worker
+    return _start_in_no_context(function, name, daemon=daemons_allowed())
 
 
 def rest(lock: Lock, seconds: float) -> bool:
