@@ -251,8 +251,9 @@ def test_a_callback_that_blocks_does_not_keep_others_from_their_deadlines(
         gate.wait(PATIENCE)
 
     call = Gate()
-    slow = started(call, timeout=0.01)
-    slow.add_done_callback(block)
+    slow: Thread[object] = Thread(target=call, timeout=0.01)
+    slow.add_done_callback(block)  # before it starts: a late one would be called here
+    slow.start()
     assert blocked.wait(PATIENCE)
     other = started(call, timeout=0.01)
     # Not its call's end, which comes only below.
