@@ -154,7 +154,7 @@ class CancelCallback:
             if self._timer is not None:
                 self._timer.cancel()
             self._timer = _timer.call_at(when, self.look_again)
-        except BaseException:
+        except BaseException:  # Ctrl-C, or no thread for the timer: it was not entered
             self.remove()
             raise
 

@@ -93,7 +93,7 @@ class Crew:
                 self.lanes[job] = None  # first: `_call_off` looks for it there
                 self.coming = job
             start(job)
-        except BaseException:
+        except BaseException:  # Ctrl-C, or no thread can be had: nobody comes for the job
             self._call_off(job)
             raise
 

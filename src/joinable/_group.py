@@ -266,7 +266,7 @@ class TaskGroup:
             self._closed = "it was cancelled" if self._scope.cancelled else ""
             # The last: were anything done after it when Ctrl-C comes, nobody would leave the scope.
             self._scope.__enter__()
-        except BaseException:
+        except BaseException:  # Ctrl-C: who was not let in does not leave, either
             self._closed = "it could not be entered"
             if self._limit is not None and self._limit._state is _chain.ENTERED:
                 self._limit.__exit__(None, None, None)

@@ -167,7 +167,7 @@ class Outcome(Future["T"]):
     def _call_one(self, callback: Callable[[Future[T]], object]) -> None:
         try:
             callback(self)
-        except Exception:
+        except Exception:  # the standard library's rule: it costs the others nothing
             _LOGGER.exception("exception calling callback for %r", self)
 
     # ---------------------------------------------------------------- waiting
@@ -225,7 +225,7 @@ class Outcome(Future["T"]):
             if self._leave(latch):
                 raise
             woken = True  # cancelled at the moment of the end: there is nothing to wait for
-        except BaseException:
+        except BaseException:  # Ctrl-C: nobody is to look for a latch that nobody waits for
             self._leave(latch)
             raise
         if _events.observers:

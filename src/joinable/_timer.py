@@ -86,7 +86,7 @@ def call_at(when: float, function: Callable[[], object]) -> Entry:
         heapq.heappush(_timers.heap, new)
         try:
             _serve_from_now_on()
-        except BaseException:
+        except BaseException:  # Ctrl-C, or no thread can be had: the caller learns of it
             entry.cancel()
             raise
         if _timers.heap[0] is new:  # earlier than what the thread sleeps for
