@@ -104,7 +104,7 @@ class Crew:
                 self.coming = None
             if not self.has_more():
                 return
-        self._call_another()
+        self.call_another()
 
     def must_leave(self) -> bool:
         """Tell a lane whether somebody wants its place back, or has taken it."""
@@ -117,7 +117,7 @@ class Crew:
             self.broke(fault)
             return False
 
-    def _call_another(self) -> None:
+    def call_another(self) -> None:
         try:
             self.call()
         except BaseException as error:  # noqa: BLE001  whoever waits for the crew must learn of it
@@ -138,7 +138,7 @@ class Crew:
             self._give_back()
             self.tell_if_gone()
         if more:
-            self._call_another()
+            self.call_another()
 
     def _count_off(self, job: Job) -> None:
         if job.thread is not None:
@@ -229,7 +229,7 @@ class Crew:
                 return False
             self.limit += 1
             self._give_back()  # the first one in the row may be who this call waits for
-        self._call_another()
+        self.call_another()
         return True
 
     def take_back(self, deadline: float = math.inf) -> None:

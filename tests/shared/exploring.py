@@ -6,6 +6,7 @@ of `SmallParts` or `Composed`, which is what pytest finds there.
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import functools
 import threading
@@ -15,11 +16,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import pytest
 
-from joinable import Cancelled, DeadlineExceeded, _timer
+from joinable import Cancelled, DeadlineExceeded, _runtime, _timer
 from joinable.testing import ScheduleError, explore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Generator, Mapping, Sequence
+
+    from joinable._typing import Lock
 
 
 class Model(NamedTuple):
@@ -102,6 +105,37 @@ def ended_by(call: Callable[[], object]) -> str:
 def let_all_run() -> None:
     """Come back when all others wait or have ended: only then does the time go on."""
     time.sleep(0.001)
+
+
+@contextlib.contextmanager
+def interrupted_once() -> Generator[Callable[[int], None]]:
+    """Interrupt the first wait of the main thread in the block; give it a call to make.
+
+    All that was begun by then has ended when the block is left by that, or in order.
+    """
+    real, main, once = _runtime.acquire_until, threading.current_thread(), [None]
+    begun: list[int] = []
+    ended: list[int] = []
+
+    def acquire_until(lock: Lock, deadline: float) -> bool:
+        if once and threading.current_thread() is main:
+            once.pop()
+            raise KeyboardInterrupt
+        return real(lock, deadline)
+
+    def call(number: int) -> None:
+        begun.append(number)
+        let_all_run()
+        ended.append(number)
+
+    _runtime.acquire_until = acquire_until
+    try:
+        yield call
+    except KeyboardInterrupt:
+        assert not once
+    finally:
+        _runtime.acquire_until = real
+    assert sorted(ended) == sorted(begun)
 
 
 def to_come() -> int:

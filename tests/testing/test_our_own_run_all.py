@@ -13,18 +13,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from exploring import Fault, Model, SmallParts, let_all_run
-from joinable import DeadlineExceeded, _batch, _crew, _runtime, run_all
+from exploring import Fault, Model, SmallParts, interrupted_once
+from joinable import DeadlineExceeded, _batch, _calls, _crew, _runtime, run_all
 from joinable._batch import Batch
+from joinable._calls import Calls
 from joinable._crew import Crew
 from joinable._running import LAST_MOMENT, abandoned
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from joinable._typing import Lock
 
-WATCH = (_batch, _crew)
+WATCH = (_batch, _calls, _crew)
 
 
 def alone() -> bool:
@@ -167,29 +167,8 @@ def one_does_not_end_in_time() -> None:
 
 def an_interrupt_comes_while_it_waits() -> None:
     """Nothing more is begun, what runs is waited for, and the interrupt is raised."""
-    real, main, once = _runtime.acquire_until, threading.current_thread(), [None]
-    begun: list[int] = []
-    ended: list[int] = []
-
-    def acquire_until(lock: Lock, deadline: float) -> bool:
-        if once and threading.current_thread() is main:
-            once.pop()
-            raise KeyboardInterrupt
-        return real(lock, deadline)
-
-    def call(number: int) -> None:
-        begun.append(number)
-        let_all_run()
-        ended.append(number)
-
-    _runtime.acquire_until = acquire_until
-    try:
+    with interrupted_once() as call:
         run_all([functools.partial(call, number) for number in range(3)], max_workers=2)
-    except KeyboardInterrupt:
-        assert not once
-    finally:
-        _runtime.acquire_until = real
-    assert sorted(ended) == sorted(begun)
     assert alone()
 
 
@@ -264,9 +243,9 @@ FAULTS = {
         they_wait_for_each_other,
     ),
     "who is still there after an interrupt is not waited for": Fault(
-        Batch,
+        Calls,
         "_leave",
-        'self.outlast(math.inf, "run_all", self._runners)',
+        "self.outlast(math.inf, self.what, self.runners)",
         "pass",
         an_interrupt_comes_while_it_waits,
     ),
@@ -278,9 +257,9 @@ FAULTS = {
         the_system_has_one_thread_only,
     ),
     "a late error is lost": Fault(
-        Batch,
-        "_failed",
-        "self._report_late(error)",
+        Calls,
+        "add_failure",
+        "report(error)",
         "pass",
         one_does_not_end_in_time,
         runs=2000,

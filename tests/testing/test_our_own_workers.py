@@ -619,7 +619,7 @@ FAULTS = {
     "a lane leaves without looking again": Fault(
         Crew,
         "_left",
-        "    if more:\n        self._call_another()",
+        "    if more:\n        self.call_another()",
         "    pass",
         two_add_when_the_last_one_leaves,
     ),
@@ -654,7 +654,7 @@ FAULTS = {
     "who has taken something does not send for the next one": Fault(
         Crew,
         "arrived",
-        "    self._call_another()",
+        "    self.call_another()",
         "    pass",
         they_wait_for_each_other,
     ),
@@ -696,7 +696,7 @@ FAULTS = {
     "a place is lent and nobody is sent for": Fault(
         Crew,
         "lend",
-        "    self._call_another()",
+        "    self.call_another()",
         "    pass",
         a_call_waits_for_another_one,
     ),
