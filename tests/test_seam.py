@@ -80,7 +80,7 @@ def test_the_search_finds_what_it_looks_for(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("sliced", [False, True])
 def test_acquire_waits_until_the_lock_is_released_or_the_time_is_up(
-    sliced: bool,  # noqa: FBT001
+    sliced: bool,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(runtime, "_SLICED", sliced)
@@ -97,7 +97,7 @@ def test_acquire_waits_until_the_lock_is_released_or_the_time_is_up(
 
 @pytest.mark.parametrize("sliced", [False, True])
 def test_join_waits_until_the_thread_has_ended_or_the_time_is_up(
-    sliced: bool,  # noqa: FBT001
+    sliced: bool,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(runtime, "_SLICED", sliced)

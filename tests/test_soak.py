@@ -167,7 +167,7 @@ def test_run_all_of_anything_gives_what_a_loop_would(rounds: int) -> None:
         assert not [t for t in threading.enumerate() if t.name.startswith("run_all")]
 
 
-def one(number: int, bad: bool) -> int:  # noqa: FBT001  partial binds it by place
+def one(number: int, bad: bool) -> int:
     if bad:
         raise BoomError(number)
     return number

@@ -257,7 +257,7 @@ def test_a_waiter_learns_that_the_start_failed(monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize("kind", [KeyboardInterrupt, TimeoutError])
 def test_an_interrupted_start_runs_the_call_or_says_that_it_will_not(
     kind: type[BaseException],
-    exists: bool,  # noqa: FBT001  a parameter of the test
+    exists: bool,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Ctrl-C, or a signal handler that raises, comes before or after there is an OS thread."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from joinable._chain import checkpoint, remaining
 from joinable._combine import run_all
+from joinable._each import run_each
 from joinable._errors import (
     Cancelled,
     CancelledError,
@@ -20,6 +21,7 @@ from joinable._park import sleep
 from joinable._race import run_any
 from joinable._scope import CancelScope, current_scope
 from joinable._spawn import spawn, threaded
+from joinable._stream import Stream
 from joinable._task import Task
 from joinable._thread import Thread, abandoned_threads
 
@@ -30,6 +32,7 @@ __all__ = [
     "DeadlineExceeded",
     "GroupClosed",
     "InvalidStateError",
+    "Stream",
     "Task",
     "TaskGroup",
     "Thread",
@@ -41,6 +44,7 @@ __all__ = [
     "remaining",
     "run_all",
     "run_any",
+    "run_each",
     "shield",
     "sleep",
     "spawn",

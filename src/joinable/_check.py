@@ -42,6 +42,12 @@ def check_count(value: object, where: str, least: int | None = 0) -> None:
         raise ValueError(f"{where} must be at least {least}, not {value}")
 
 
+def check_flag(value: object, where: str) -> None:
+    """Raise unless `value` is True or False."""
+    if not isinstance(value, bool):
+        raise TypeError(f"{where} must be True or False, not {_kind(value)} ({short(value)})")
+
+
 def check_seconds(value: object, where: str) -> None:
     """Raise unless `value` is None or a number of seconds; negative ones mean "do not wait"."""
     if value is None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     P = ParamSpec("P")
     K = TypeVar("K")
     T = TypeVar("T")
+    T_co = TypeVar("T_co", covariant=True)
     T1 = TypeVar("T1")
     T2 = TypeVar("T2")
     T3 = TypeVar("T3")
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
 
     __all__ = [
         "T1", "T2", "T3", "T4", "T5", "T6", "T7", "T8",
-        "AnyLock", "K", "Lock", "P", "T", "overload", "override",
+        "AnyLock", "K", "Lock", "P", "T", "T_co", "overload", "override",
     ]  # fmt: skip
 else:
 

@@ -9,7 +9,7 @@ import asyncio
 import concurrent.futures
 from typing import TYPE_CHECKING, assert_type
 
-from joinable import DeadlineExceeded, Task, Thread, run_all, spawn, threaded
+from joinable import DeadlineExceeded, Stream, Task, Thread, run_all, run_each, spawn, threaded
 
 if TYPE_CHECKING:
     import threading
@@ -137,3 +137,28 @@ run_all([number], workers=2)  # type: ignore[call-overload]
 
 error: TimeoutError = DeadlineExceeded(1.0, [("name", None)])
 assert_type(DeadlineExceeded(1.0, []).unfinished, tuple[str, ...])
+
+
+# ------------------------------------------------------------------ run_each: as `map`
+
+
+def text_of(*numbers: int) -> str:
+    return repr(numbers)
+
+
+assert_type(run_each(len, ["a", "b"]), Stream[int])
+assert_type(next(run_each(len, ["a", "b"])), int)
+assert_type(list(run_each(len, iter(["a"]), max_workers=2, ordered=False)), list[int])
+assert_type(list(run_each(divmod, [1, 2], (3, 4))), "list[tuple[int, int]]")
+assert_type(list(run_each(lambda a, b, c: f"{a}{b}{c}", [1], [2], [3])), list[str])
+assert_type(list(run_each(text_of, [1], [2], [3], [4], [5], [6])), list[str])
+assert_type(list(run_each(len, ["a"], return_exceptions=True)), "list[int | BaseException]")
+run_each(len, [1, 2]).close()  # type: ignore[arg-type]
+run_each(len, 3).close()  # type: ignore[call-overload]
+for letters in run_each(str.upper, ["a"], buffersize=None):
+    assert_type(letters, str)
+with run_each(len, ["a"]) as stream:
+    assert_type(stream, Stream[int])
+    for size in stream:
+        assert_type(size, int)
+covariant: Stream[object] = run_each(len, ["a"])
