@@ -32,8 +32,8 @@ PYTHONS = nox.project.python_versions(PYPROJECT)
 OLDEST, NEWEST = PYTHONS[0], max(python for python in PYTHONS if not python.endswith("t"))
 # Its sys.monitoring makes coverage cheap there, so one interpreter of the row measures on the way.
 COVERED = "3.14"
-# One of each build; others with `-P`.
-BENCH_PYTHONS = ["3.13", "3.14t"]
+# The builds of the page; others with `-P`.
+BENCH_PYTHONS = ["3.13", "3.14", "3.14t"]
 
 # Says which interpreter runs, and fails if a free-threaded build has its GIL on.
 INTERPRETER = """
@@ -145,10 +145,10 @@ def cpython(session: nox.Session) -> None:
 
 @nox.session(python=BENCH_PYTHONS, default=False)
 def bench(session: nox.Session) -> None:
-    """Measure against the standard library; on another interpreter: `nox -s bench -P 3.15t`."""
+    """Measure against others; `-- --write` keeps it for the page, `-P 3.15t` takes that build."""
     install(session, "bench")
     name_interpreter(session)
-    session.run("python", "tests/bench/run.py", *session.posargs)
+    session.run("python", "tests/bench", *session.posargs)
     session.run("python", "tests/bench/explore_rate.py")
 
 
