@@ -312,7 +312,7 @@ MODELS = [
     Model(the_last_fails_without_a_bound, WATCH),
     Model(the_second_fails_and_nothing_behind_it_is_begun, WATCH),
     Model(the_source_fails, WATCH),
-    Model(a_call_stops_them_all, WATCH),
+    Model(a_call_stops_them_all, WATCH, bound=0),
     Model(calls_wait_for_each_other, WATCH, bound=0),
     Model(calls_wait_for_each_other_without_a_bound, WATCH, bound=0),
     Model(it_is_late, WATCH),
