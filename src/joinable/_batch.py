@@ -15,7 +15,7 @@ from __future__ import annotations
 import threading
 
 from joinable import _chain
-from joinable._calls import Calls, note_failures
+from joinable._calls import Calls, Spot, note_failures
 from joinable._check import short
 from joinable._errors import Cancelled, CancelledError
 from joinable._typing import override
@@ -112,10 +112,10 @@ class Batch(Calls):
         """Take calls and run them until none is left."""
         pop, results, me = self.todo.pop, self.results, threading.current_thread()
         me.name = f"run_all-{len(self.lanes)}"
-        spot, first, clean = [0], True, True
+        spot, first, clean = Spot(), True, True
         while clean:
             try:
-                spot[0] = index = pop()
+                spot.index = index = pop()
             except IndexError:
                 break
             if first:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from joinable._scope import CancelScope
 
-__all__ = ["IDLE", "READING", "Calls", "Unreached", "note_failures", "report"]
+__all__ = ["IDLE", "READING", "Calls", "Spot", "Unreached", "note_failures", "report"]
 
 READING = -1
 """In a lane's spot: it is at the source of the calls, and none of them runs."""
@@ -45,6 +45,20 @@ IDLE = -(10**9)
 """In a lane's spot: it is about to look for something to do."""
 
 _NAMED = 10  # later failures that the note on the first one names; it says how many more there were
+
+
+class Spot:
+    """Where a lane is."""
+
+    __slots__ = ("index",)
+
+    def __init__(self, index: int = IDLE) -> None:
+        """Be at this call."""
+        self.index = index
+
+    def at(self) -> int:
+        """Return the number of the call that it is at."""
+        return self.index
 
 
 class Calls(Crew):
@@ -60,9 +74,7 @@ class Calls(Crew):
         self.timeout = timeout
         self.return_exceptions = return_exceptions
         self.failures: list[tuple[int, BaseException]] = []
-        self.running: dict[
-            threading.Thread, list[int]
-        ] = {}  # each lane's spot: the sum is the call it is at
+        self.running: dict[threading.Thread, Spot] = {}  # each lane's
         self.scope: CancelScope  # the calls' own
         self.deadline: float
         self.stopped: Cancelled | None = None  # what has stopped the first call that was
@@ -132,7 +144,7 @@ class Calls(Crew):
     def runners(self) -> list[tuple[str, int | None]]:
         """Name the calls that run, each with its thread."""
         # A copy is made at once; a lane may be about to note what it took.
-        spots = [(sum(spot), lane.ident) for lane, spot in self.running.copy().items()]
+        spots = [(spot.at(), lane.ident) for lane, spot in self.running.copy().items()]
         return [(self.say(index), ident) for index, ident in spots if index >= READING]
 
     def say(self, index: int) -> str:

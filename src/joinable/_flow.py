@@ -25,7 +25,7 @@ import math
 import threading
 
 from joinable import _chain, _park, _runtime, _unasked
-from joinable._calls import IDLE, READING, Calls, Unreached
+from joinable._calls import READING, Calls, Spot, Unreached
 from joinable._errors import Cancelled, CancelledError
 from joinable._shelf import DONE, FAILED, AsCompleted, Failure
 from joinable._typing import override
@@ -44,6 +44,11 @@ __all__ = ["MOST", "Flow"]
 MOST = 256
 """Results that are given out at a time at most: they are kept until the last of them is used."""
 
+_SHORT = 100e-6
+"""Seconds: after so short a wait the next one is not worth two changes of threads."""
+
+_MOMENT = 200e-6
+"""Seconds that results come together then, before the consumer is woken by the next one."""
 
 _WIDEST = 2**20
 """Items in a window at most: there is a place for each."""
@@ -86,6 +91,7 @@ class Flow(Calls):
         self.closed = False  # nobody looks for results any more
         self.released = True  # nobody has begun it, or it has let go of everything
         self.unreached: list[Unreached] = []
+        self.hurried = False  # the last wait was a short one
         self.set_up()
 
     # ---------------------------------------------------------------- the consumer's part
@@ -141,8 +147,22 @@ class Flow(Calls):
 
     def _wait_for_some(self) -> None:
         self.look()
+        if self.hurried and self.is_ample():
+            self._let_some_come()
+            if self.chunk:
+                return
+        begun = _runtime.monotonic()
         while not self._has_some():
             pass
+        self.hurried = _runtime.monotonic() - begun < _SHORT
+
+    def _let_some_come(self) -> None:
+        """Wait for more than one result: to be woken for each costs more than a quick call.
+
+        The latch is nobody's but the scope's: nothing depends on who would release it.
+        """
+        _park.park(_park.latch(), min(self.deadline, _runtime.monotonic() + _MOMENT))
+        self.chunk = [] if self.closed else self.shelf.take(self.given, self.most)
 
     def _has_some(self) -> bool:
         """Wait once; False when it is to be looked at again."""
@@ -162,6 +182,10 @@ class Flow(Calls):
         finally:
             self.shelf.sleepers.pop(self.given, None)
         return False
+
+    def is_ample(self) -> bool:
+        """Tell whether workers have enough to do while nothing is taken from the shelf."""
+        raise NotImplementedError
 
     def hint(self) -> None:
         """Send for a worker where it is worth it: before a wait, `look` sees to it for certain."""
@@ -281,14 +305,14 @@ class Flow(Calls):
 
     @override
     def work(self, job: Job) -> bool:
-        me, spot = threading.current_thread(), [IDLE, 0]
+        me, spot = threading.current_thread(), Spot()
         me.name = f"run_each-{len(self.lanes)}"
         self.running[me] = spot
         clean = self.call_all(job, spot)
         self.running.pop(me, None)
         return clean
 
-    def call_all(self, job: Job, spot: list[int]) -> bool:
+    def call_all(self, job: Job, spot: Spot) -> bool:
         """Take items and call, one lane as long as there are any; enter in the spot which call.
 
         False when the thread must not be used again.

@@ -24,6 +24,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from joinable._calls import Spot
     from joinable._shelf import Shelf
     from joinable._workers import Job
 
@@ -34,6 +35,9 @@ _PLAIN = frozenset((type(iter(())), type(iter([])), type(iter(range(0))), type(i
 
 _NOWHERE: tuple[list[object], bytearray] = ([], bytearray())
 """For results that have no place of their own."""
+
+_AMPLE = 512
+"""Items in a window, at least, that workers are not through with in a moment, tiny as they are."""
 
 
 class Lazy(Flow):
@@ -57,6 +61,10 @@ class Lazy(Flow):
             self.step = functools.partial(self.own.run, self.step)
 
     @override
+    def is_ample(self) -> bool:
+        return self.window >= _AMPLE
+
+    @override
     def hint(self) -> None:
         if self.coming is None:
             self.look()
@@ -75,7 +83,7 @@ class Lazy(Flow):
         return not self.over and room >= (1 if self.filling else self.low)
 
     @override
-    def call_all(self, job: Job, spot: list[int]) -> bool:
+    def call_all(self, job: Job, spot: Spot) -> bool:
         copy, fn, step = self.contexts(), self.fn, self.step
         take_turn, pass_turn = self.turn.acquire, self.turn.release  # a `with` costs twice as much
         window, shelf, sleepers = self.window, self.shelf, self.shelf.sleepers
@@ -83,19 +91,19 @@ class Lazy(Flow):
         append = shelf.values.append if isinstance(shelf, AsCompleted) else None
         first = clean = True
         while clean:
-            spot[0] = IDLE
+            spot.index = IDLE
             take_turn()
             try:
                 index = self.taken
                 if self.over or index - self.used >= window:
                     self.filling = False
                     break
-                spot[0] = READING
+                spot.index = READING
                 item = step()
                 if self.over:  # since the source was asked: nothing is started any more
                     break  # type: ignore[unreachable]
                 self.taken = index + 1
-                spot[0] = index
+                spot.index = index
             except BaseException as error:  # noqa: BLE001  it has its place in the stream
                 self.end(error)
                 break

@@ -3,9 +3,9 @@
 What this promises: what is put here is given out once, in the order of the items or in that of its
 coming; and whoever sleeps until something is there is woken.
 
-A shelf has `values`, and `marks` which say where there is a value; one in pieces has both in each
-piece, and one in the order of coming has no marks. Workers write to them directly, for a call of a
-method would cost as much as all of that.
+Workers write to it directly, for a call of a method would cost as much as all of that. In a ring
+`marks` say which places are taken; in a piece, whose owner calls in their order, and in the order
+of coming, results are put one behind the other.
 
 Who may run between which lines. Workers put; one thread takes, and it alone sleeps. It enters its
 latch in `sleepers`, and *then* looks for a result; a worker puts the result there, and *then* looks
@@ -19,6 +19,7 @@ the latch. A place is used again only after its taker has moved on what it has `
 from __future__ import annotations
 
 from joinable import _park
+from joinable._calls import IDLE, Spot
 from joinable._typing import override
 
 TYPE_CHECKING = False
@@ -33,6 +34,7 @@ FAILED = 2
 """Marks a failure."""
 
 _DONE_MARK = bytes([DONE])
+_NOTHING = object()
 
 
 class Failure:
@@ -86,23 +88,104 @@ class InOrder(Shelf):
     @override
     def take(self, index: int, most: int) -> list[object]:
         start = index % self.room
-        return _take(self.values, self.marks, start, min(start + most, self.room))
+        there = self.marks[start : start + most]
+        count = len(there) - len(there.lstrip(_DONE_MARK))
+        if not count:
+            return []
+        end = start + count
+        taken = self.values[start:end]
+        self.values[start:end] = [None] * count
+        self.marks[start:end] = bytes(count)
+        return taken
 
     @override
     def failure(self, index: int) -> Failure | None:
-        return _failure(self.values, self.marks, index % self.room)
+        place = index % self.room
+        if self.marks[place] != FAILED:
+            return None
+        failure: Failure = self.values[place]  # type: ignore[assignment]  # so says its mark
+        self.values[place] = None  # its traceback may lead here
+        return failure
 
 
-class Piece:
-    """The items of some calls that follow each other, and in their places, later, the results."""
+class Piece(Spot):
+    """Some items that follow each other, and the results of calls with them.
 
-    def __init__(self, start: int, values: list[object]) -> None:
+    Its owner takes from the end of `todo`, where the first one lies, and puts results one behind
+    the other. Others help with the last ones, and put results where `helped` says.
+    """
+
+    def __init__(self, start: int, items: list[object]) -> None:
         """Make a piece of items, of which the first has this number."""
+        items.reverse()
         self.start = start
-        self.end = start + len(values)
-        self.values = values
-        self.marks = bytearray(len(values))
-        self.todo = list(range(len(values) - 1, -1, -1))  # taken from the end: the first call first
+        self.end = start + len(items)
+        self.todo = items
+        self.first = start  # before this one, and
+        self.rest = self.end  # from this one on, those who help have taken them
+        self.results: list[object] = []
+        self.helped: dict[int, object] = {}
+        self.failed = False  # set before a failure is put behind what came before it
+
+    @override
+    def at(self) -> int:
+        index = self.start + len(self.results)  # its owner's
+        return index if index < self.end else IDLE
+
+    def pick_first(self) -> tuple[int, object]:
+        """Take the first item, of a piece that has no owner; by one lane at a time.
+
+        Raises:
+            IndexError: There are none left.
+        """
+        item = self.todo.pop()
+        self.first += 1
+        return self.first - 1, item
+
+    def pick_last(self) -> tuple[int, object]:
+        """Take the last item, to help the owner; by one lane at a time.
+
+        Raises:
+            IndexError: There are none left.
+        """
+        item = self.todo.pop(0)
+        self.rest -= 1
+        return self.rest, item
+
+    def cut(self, index: int) -> None:
+        """Drop the items behind this one; nobody may help meanwhile."""
+        behind = max(0, min(self.rest - 1 - index, len(self.todo)))
+        del self.todo[:behind]  # the owner is at the other end
+        self.rest -= behind
+
+    def take(self, first: int, most: int) -> list[object]:
+        """Take out the results that are there in a row from this number on, up to a failure."""
+        place = first - self.start
+        results = self.results[place : place + most]
+        if self.failed:  # looked at after that
+            results = _up_to_failure(results)
+        if len(results) == self.end - self.start:
+            return self.results  # all of it at once: nobody writes there any more
+        self.results[place : place + len(results)] = [None] * len(results)
+        while len(results) < most:  # looked at once at least
+            value = self.helped.pop(first + len(results), _NOTHING)
+            if value is _NOTHING:
+                break
+            if isinstance(value, Failure):
+                self.helped[value.index] = value
+                break
+            results.append(value)
+        return results
+
+    def failure(self, index: int) -> Failure | None:
+        """Take out the failure that stands in the place of this result."""
+        place = index - self.start
+        value = next(iter(self.results[place : place + 1]), self.helped.get(index))
+        if not isinstance(value, Failure):
+            return None
+        self.helped.pop(index, None)  # its traceback may lead here
+        self.results[place : place + 1] = self.results[place : place + 1] and [None]
+        return value
 
 
 class InPieces(Shelf):
@@ -123,19 +206,15 @@ class InPieces(Shelf):
         piece = self._at(index)
         if piece is None:
             return []
-        length = len(piece.values)
-        if index == piece.start and length <= most and piece.marks.count(DONE) == length:
+        values = piece.take(index, most)
+        if values is piece.results:
             self._piece = Piece(piece.end, [])  # it is not kept here
-            return piece.values  # all of it at once: nobody writes there any more
-        start = index - piece.start
-        return _take(piece.values, piece.marks, start, start + most)
+        return values
 
     @override
     def failure(self, index: int) -> Failure | None:
         piece = self._at(index)
-        if piece is None:
-            return None
-        return _failure(piece.values, piece.marks, index - piece.start)
+        return None if piece is None else piece.failure(index)
 
     def _at(self, index: int) -> Piece | None:
         if index == self._piece.end:
@@ -163,9 +242,7 @@ class AsCompleted(Shelf):
     def take(self, index: int, most: int) -> list[object]:
         values = self.values[:most]
         if self.failed:
-            kinds = [type(value) for value in values]
-            if Failure in kinds:
-                del values[kinds.index(Failure) :]
+            values = _up_to_failure(values)
         del self.values[: len(values)]
         return values
 
@@ -178,22 +255,6 @@ class AsCompleted(Shelf):
         return values[0]
 
 
-def _take(values: list[object], marks: bytearray, start: int, end: int) -> list[object]:
-    """Take out the results that are there in a row."""
-    there = marks[start:end]
-    count = len(there) - len(there.lstrip(_DONE_MARK))
-    if not count:
-        return []
-    end = start + count
-    taken = values[start:end]
-    values[start:end] = [None] * count
-    marks[start:end] = bytes(count)
-    return taken
-
-
-def _failure(values: list[object], marks: bytearray, place: int) -> Failure | None:
-    if marks[place] != FAILED:
-        return None
-    failure: Failure = values[place]  # type: ignore[assignment]  # so says its mark
-    values[place] = None  # its traceback may lead here
-    return failure
+def _up_to_failure(values: list[object]) -> list[object]:
+    kinds = [type(value) for value in values]
+    return values[: kinds.index(Failure)] if Failure in kinds else values

@@ -22,10 +22,24 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Generator
     from types import TracebackType
-    from typing import Self
+    from typing import Protocol, Self
 
-    from joinable._flow import Flow
     from joinable._typing import T_co
+
+    class Flow(Protocol):
+        """What a stream needs of its calls."""
+
+        chunk: list[object]
+        failures: list[tuple[int, BaseException]]
+
+        def take(self) -> list[object]: ...
+        def finish(self) -> None: ...
+        def leave(self, why: BaseException | str) -> None: ...
+        def let_go(self) -> None: ...
+        def drop(self) -> None: ...
+        def close(self, *, interrupted: bool) -> None: ...
+        def is_here(self) -> bool: ...
+
 
 __all__ = ["Stream"]
 
