@@ -34,6 +34,7 @@ from joinable import (
 )
 from joinable import _calls as calls
 from joinable import _runtime as runtime
+from joinable._flow import Flow
 from joinable.sync import Queue
 from joinable.testing import FakeClock
 from waiting import LONG, PATIENCE, Gate, until
@@ -660,8 +661,9 @@ def test_what_the_source_gives_after_it_was_closed_is_not_called_with() -> None:
     with run_each(called.append, source(), max_workers=2) as results:
         next(results)
         assert asked.wait(PATIENCE)
-        scope = results._reins.flow.scope  # type: ignore[union-attr]
-        scope.on_cancel(gate.may_end.set)  # that is when it is closed
+        flow = results._reins.flow
+        assert isinstance(flow, Flow)
+        flow.scope.on_cancel(gate.may_end.set)  # that is when it is closed
     assert called == [0]
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from typing import TYPE_CHECKING
+from unittest import mock
 
 import pytest
 
@@ -30,7 +31,7 @@ from joinable import (
 from joinable._eager import Eager
 from joinable._flow import Flow
 from joinable._lazy import Lazy
-from joinable._shelf import AsCompleted, InPieces
+from joinable._shelf import AsCompleted, InOrder, InPieces, Piece
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -116,6 +117,18 @@ def two_workers_and_no_buffer_as_completed() -> None:
 def two_workers_and_no_bound() -> None:
     """All the input is there."""
     all_come_out(max_workers=2, buffersize=None)
+
+
+def three_in_one_piece() -> None:
+    """The first calls were quick, so one worker sets more aside; the other one helps."""
+    all_come_out(max_workers=2, buffersize=None, count=6)
+
+
+def results_are_let_come() -> None:
+    """The consumer has been woken soon, and waits for more than one; the last is long in coming."""
+    with mock.patch.object(_eager, "_AMPLE", 1):
+        assert list(run_each(sleep, [0, 0, 0, 1], max_workers=2, buffersize=None)) == [None] * 4
+    assert alone()
 
 
 def two_workers_and_no_bound_as_completed() -> None:
@@ -303,6 +316,8 @@ MODELS = [
     Model(two_workers_and_no_buffer_as_completed, WATCH),
     Model(two_workers_and_no_bound, WATCH),
     Model(two_workers_and_no_bound_as_completed, WATCH),
+    Model(three_in_one_piece, WATCH, bound=0),
+    Model(results_are_let_come, WATCH, bound=0),
     Model(it_is_closed, WATCH),
     Model(it_is_closed_without_a_bound, WATCH),
     Model(it_is_dropped, WATCH),
@@ -353,7 +368,7 @@ FAULTS = {
         Lazy, "call_all", "if sleepers:", "if False:", one_worker_and_no_buffer
     ),
     "a lane of a list does not look for the sleeper": Fault(
-        Eager, "call_all", "if sleepers:", "if False:", two_workers_and_no_bound
+        Eager, "_call", "if sleepers:", "if False:", two_workers_and_no_bound
     ),
     "the mark comes before the value": Fault(
         Lazy,
@@ -382,7 +397,7 @@ FAULTS = {
         one_worker_and_no_buffer,
     ),
     "taken marks stay": Fault(
-        _shelf, "_take", "marks[start:end] = bytes(count)", "pass", one_worker_and_no_buffer
+        InOrder, "take", "self.marks[start:end] = bytes(count)", "pass", one_worker_and_no_buffer
     ),
     "a piece is not put on the shelf": Fault(
         Eager, "_cut", "self.shelf.put(piece)", "pass", two_workers_and_no_bound
@@ -407,10 +422,10 @@ FAULTS = {
         the_second_fails_and_nothing_behind_it_is_begun,
     ),
     "a failure drops what was before it": Fault(
-        Eager,
-        "stop_behind",
-        "piece.start + each > index",
-        "True",
+        Piece,
+        "cut",
+        "max(0, min(self.rest - 1 - index, len(self.todo)))",
+        "len(self.todo)",
         the_last_fails_without_a_bound,
     ),
     "a failure is not marked": Fault(
@@ -425,6 +440,33 @@ FAULTS = {
         "if piece.todo:",
         "if False:",
         calls_wait_for_each_other_without_a_bound,
+    ),
+    "who helps takes what the owner is about to call": Fault(
+        Piece, "pick_last", "self.todo.pop(0)", "self.todo.pop()", three_in_one_piece
+    ),
+    "what a helper has put there is not looked for": Fault(
+        Piece,
+        "take",
+        "self.helped.pop(first + len(results), _NOTHING)",
+        "_NOTHING",
+        three_in_one_piece,
+    ),
+    "a helper does not look for the sleeper": Fault(
+        Eager, "_help", "if shelf.sleepers:", "if False:", three_in_one_piece
+    ),
+    "a failure is given out as a result": Fault(
+        Eager,
+        "_put_failure",
+        "piece.failed or mark == FAILED",
+        "False",
+        the_last_fails_without_a_bound,
+    ),
+    "nobody looks after results were let come": Fault(
+        Flow,
+        "_wait_for_some",
+        "while not self._has_some():",
+        "while not self.hurried and not self._has_some():",
+        results_are_let_come,
     ),
     "what others have set aside counts for nothing": Fault(
         Eager,
