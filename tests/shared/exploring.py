@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import functools
+import sys
 import threading
 import time
 from concurrent.futures import CancelledError
@@ -23,6 +24,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping, Sequence
 
     from joinable._typing import Lock
+
+THOROUGH = sys.version_info[:2] in {(3, 11), (3, 14)}
+"""Whether every schedule is run here: the oldest interpreter and two of the newest, with and
+without a GIL. What is between them runs the same lines under the same schedules, by chance and
+without a preemption.
+"""
 
 
 class Model(NamedTuple):
@@ -168,7 +175,8 @@ class Explored:
         explore(model.program, watch=model.watch, strategy=strategy, runs=40)
 
     def test_it_holds_under_every_schedule_within_the_bound(self, model: Model) -> None:
-        report = explore(model.program, strategy="dfs", preemptions=model.bound, runs=20_000)
+        bound = model.bound if THOROUGH else 0
+        report = explore(model.program, strategy="dfs", preemptions=bound, runs=20_000)
         assert report.exhausted
 
     @pytest.mark.soak
