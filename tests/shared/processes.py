@@ -31,10 +31,14 @@ CUES = """
         def watch():
             main, pause = threading.main_thread().ident, threading.Event()
             looks = [None]
-            while len(looks) < 5 or len(set(looks[-5:])) > 1:
+            while len(looks) < 5 or len(set(looks[-5:])) > 1 or None in looks[-5:]:
                 pause.wait(0.01)
-                frame = sys._current_frames()[main]
-                looks.append((id(frame.f_code), frame.f_lasti))
+                frame = first = sys._current_frames()[main]
+                while first is not None and first.f_code is not cue.__code__:
+                    first = first.f_back
+                # It waits in `start`, too, and on a busy machine that may take as long.
+                here = (id(frame.f_code), frame.f_lasti)
+                looks.append(here if first is None else None)
             print(text, flush=True)
         threading.Thread(target=watch, daemon=True).start()
 """
