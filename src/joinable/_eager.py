@@ -104,11 +104,10 @@ class Eager(Flow):
     @override
     def call_all(self, job: Job, spot: Spot) -> bool:
         copy, me = self.contexts(), threading.current_thread()
-        piece, first, clean = self._claim(job), True, True
-        while piece is not None and clean:
-            if first:
-                self.arrived(job)
-                first = False
+        piece, clean = self._claim(job), True
+        if piece is not None:
+            self.arrived(job)
+        while piece is not None:
             begun = _runtime.monotonic()
             if self.ordered and self.claims.get(job) is piece:
                 self.running[me] = piece

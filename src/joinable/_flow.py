@@ -235,7 +235,7 @@ class Flow(Calls):
         try:
             if not interrupted:
                 self._leave(why)
-        except BaseException:
+        except BaseException:  # Ctrl-C: it is raised when all has ended; a second one at once
             interrupted = True
             raise
         finally:
