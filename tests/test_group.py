@@ -94,10 +94,17 @@ def test_every_call_has_a_thread_so_calls_may_wait_for_each_other() -> None:
 
 
 def test_all_threads_are_idle_when_it_has_been_left() -> None:
-    seen: set[threading.Thread] = set()
+    # Together: once all have come, nobody is on the way who may be called off, and is idle later.
+    together = threading.Barrier(20)
+
+    def come() -> threading.Thread:
+        _ = together.wait()
+        return threading.current_thread()
+
     with TaskGroup() as group:
-        for _ in range(20):
-            _ = group.spawn(lambda: seen.add(threading.current_thread()))
+        tasks = [group.spawn(come) for _ in range(20)]
+    seen = {task.result() for task in tasks}
+    assert len(seen) == 20
     assert seen <= set(workers.idle())
 
 

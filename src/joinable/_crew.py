@@ -14,7 +14,8 @@ Who may run between which lines. `lock` guards `lanes`, `coming`, `limit` and th
 `has_more` is asked under it. Whoever adds something to do adds it *before* `call`; a lane that has
 found nothing leaves, and then asks once more under the lock. So either the one who adds finds it
 gone, or it finds what was added. A lane counts until `_left`, when its thread is idle already: who
-is told that the crew is gone can have all its threads.
+is told that the crew is gone can have all its threads, but for one that was on its way, for whom
+nothing was left: it is called off, and idle as soon as it has seen that.
 
 A Ctrl-C may come between any two lines of `call` and `wait` on the main thread: a job that was
 counted is either begun by a worker, who will take it off the books, or called off here.
