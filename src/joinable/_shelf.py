@@ -160,12 +160,12 @@ class Piece(Spot):
 
     def take(self, first: int, most: int) -> list[object]:
         """Take out the results that are there in a row from this number on, up to a failure."""
+        if first == self.start and self._is_whole() and not self.failed:
+            return self.results  # all of it at once: nobody writes there any more
         place = first - self.start
         results = self.results[place : place + most]
         if self.failed:  # looked at after that
             results = _up_to_failure(results)
-        if len(results) == self.end - self.start:
-            return self.results  # all of it at once: nobody writes there any more
         self.results[place : place + len(results)] = [None] * len(results)
         while len(results) < most:  # looked at once at least
             value = self.helped.pop(first + len(results), _NOTHING)
@@ -176,6 +176,14 @@ class Piece(Spot):
                 break
             results.append(value)
         return results
+
+    def _is_whole(self) -> bool:
+        """Tell whether its owner has put all results of the piece, and none was of who helped."""
+        if len(self.results) < self.end - self.start:
+            return False
+        # To look at the length locks nothing, and this does, see above. A copy would count
+        # references that another thread has made: without a GIL that costs as much as a call.
+        return not self.results[:0]
 
     def failure(self, index: int) -> Failure | None:
         """Take out the failure that stands in the place of this result."""
