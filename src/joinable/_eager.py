@@ -5,17 +5,27 @@ who finds nothing more to set aside helps with the pieces of others. So no call 
 another one while a lane has nothing to do, and calls that are slow from the first one on start in
 the order of their items.
 
+Where calls are quick, a lane that comes may be in the way of those who are here: it holds back for
+a moment, once, and only then sets calls aside and sends for the next.
+
 Who may run between which lines. `turn` guards `blocks` and `taken`. A piece is put on the shelf,
-and among the `claims`, before `taken` is moved on, under that lock. The owner pops from the end of
-its `todo`, which is atomic on every build, and so calls one after the other. Who helps, or takes
-away what is behind a failure, does so at the other end, under `turn`.
+and among the `claims`, before `taken` is moved on, under that lock: who sees without it that all
+is set aside finds all pieces that have something to help with. The owner pops from the end of its
+`todo`, which is atomic on every build, and so calls one after the other. Who helps, or takes away
+what is behind a failure, does so at the other end, under `turn`.
+
+One lane at a time is on its way, so one at a time holds back: `held` is its latch. It enters that
+under `turn`, where it sees that there is something to set aside; the lane that sets the last aside
+does so under `turn` afterwards, and looks for the latch when it has come to the end of it.
 """
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 
-from joinable import _runtime
+from joinable import _park, _runtime
 from joinable._calls import IDLE
 from joinable._errors import Cancelled
 from joinable._flow import Flow
@@ -29,6 +39,7 @@ if TYPE_CHECKING:
 
     from joinable._calls import Spot
     from joinable._shelf import Shelf
+    from joinable._typing import Lock
     from joinable._workers import Job
 
 __all__ = ["Eager"]
@@ -45,7 +56,15 @@ About as long as it takes two threads to fight for the next item.
 _AMPLE = 64
 """Results that have yet to come, at least, for them to be let come together."""
 
-_NOTHING = object()
+_PROVEN = 32
+"""Calls in the next piece from which on they count as quick for a lane that comes."""
+
+_MOMENT = 1e-3
+"""Seconds for which it holds back: as many calls may wait as others make in that time."""
+
+_PROCESSORS: int = getattr(os, "process_cpu_count", os.cpu_count)() or 1
+_ENOUGH = 1 if getattr(sys, "_is_gil_enabled", lambda: True)() else _PROCESSORS
+"""Lanes that can make quick calls at the same time."""
 
 
 class Eager(Flow):
@@ -61,6 +80,7 @@ class Eager(Flow):
         self.blocks: list[list[object]] = []  # the items, the last of these first
         self.claims: dict[Job, Piece] = {}
         self.length = 1  # of the next piece
+        self.held: Lock | None = None
 
     @override
     def read(self) -> None:
@@ -97,13 +117,13 @@ class Eager(Flow):
 
     @override
     def has_more(self) -> bool:
-        if self.taken < self.total and not self.over:
-            return True
-        return any(piece.todo for piece in self.claims.copy().values())
+        return self._may_cut() or any(piece.todo for piece in self.claims.copy().values())
 
     @override
     def call_all(self, job: Job, spot: Spot) -> bool:
         copy, me = self.contexts(), threading.current_thread()
+        if self.length >= _PROVEN and len(self.lanes) > _ENOUGH:
+            self._hold_back()
         piece, clean = self._claim(job), True
         if piece is not None:
             self.arrived(job)
@@ -122,25 +142,36 @@ class Eager(Flow):
             piece = self._claim(job) if clean else None  # what it has set aside is for others
         return clean
 
+    def _hold_back(self) -> None:
+        """Leave the quick calls for a moment to those who are here."""
+        latch = _park.latch()
+        with self.turn:
+            if not self._may_cut():
+                return
+            self.held = latch
+        _runtime.rest(latch, _MOMENT)
+        self.held = None
+
     def _call(self, piece: Piece, copy: Callable[[], contextvars.Context]) -> bool:
         """Make the calls of a piece of one's own; False if the thread must not be used again."""
         fn, pop, start, sleepers = self.fn, piece.todo.pop, piece.start, self.shelf.sleepers
         results, put = piece.results, piece.results.append
-        clean, item = True, _NOTHING
+        # Of this thread: one that is shared would cost more than the call, without a GIL.
+        clean, item = True, (nothing := object())
         while clean:
             try:
                 while True:  # what a tiny call costs is in here
                     item = pop()
                     put(copy().run(fn, item))
-                    item = _NOTHING
+                    item = nothing
                     if sleepers:  # after that; see `_shelf`
                         self.shelf.wake(start + len(results) - 1)
             except BaseException as error:
-                if item is _NOTHING:
+                if item is nothing:
                     if isinstance(error, IndexError):
                         break  # from `pop`
                     raise
-                item = _NOTHING
+                item = nothing
                 clean = isinstance(error, (Exception, Cancelled))
                 self._put_failure(piece, error)
         return clean
@@ -178,14 +209,23 @@ class Eager(Flow):
 
     def _claim(self, job: Job) -> Piece | None:
         """Set calls aside, or find some that others have; None when there are none left."""
-        with self.turn:
-            self.claims.pop(job, None)
-            if self.taken < self.total and not self.over:
-                return self._cut(job)
+        self.claims.pop(job, None)
+        # First without the lock, at which all lanes would queue up when they end.
+        if self._may_cut():
+            with self.turn:
+                if self._may_cut():
+                    return self._cut(job)
+        held, self.held = self.held, None
+        if held is not None:
+            _park.release(held)
         for piece in self.claims.copy().values():
             if piece.todo:
                 return piece
         return None
+
+    def _may_cut(self) -> bool:
+        """Tell whether there is something to set aside; once there is not, there never is again."""
+        return self.taken < self.total and not self.over
 
     def _cut(self, job: Job) -> Piece:
         block, length = self.blocks[-1], self.length  # once: other lanes write it

@@ -131,6 +131,14 @@ def results_are_let_come() -> None:
     assert alone()
 
 
+def one_holds_back() -> None:
+    """The calls were quick, so the second worker leaves them to the first, and loses no time."""
+    begin = time.monotonic()
+    with mock.patch.multiple(_eager, _PROVEN=0, _ENOUGH=1):
+        all_come_out(max_workers=2, buffersize=None)
+    assert time.monotonic() == begin
+
+
 def two_workers_and_no_bound_as_completed() -> None:
     """The same, in any order."""
     all_come_out(max_workers=2, buffersize=None, ordered=False)
@@ -309,6 +317,12 @@ def the_consumer_is_slow() -> None:
     assert list(results) == []
 
 
+def one_holds_back_for_a_moment() -> None:
+    """The calls were quick, but the next one waits for the one after it."""
+    with mock.patch.multiple(_eager, _PROVEN=0, _ENOUGH=1):
+        calls_wait_for_each_other_without_a_bound()
+
+
 MODELS = [
     Model(one_worker_and_no_buffer, WATCH, bound=2),
     Model(one_worker_and_a_buffer_of_one, WATCH),
@@ -330,6 +344,8 @@ MODELS = [
     Model(a_call_stops_them_all, WATCH, bound=0),
     Model(calls_wait_for_each_other, WATCH, bound=0),
     Model(calls_wait_for_each_other_without_a_bound, WATCH, bound=0),
+    Model(one_holds_back, WATCH),
+    Model(one_holds_back_for_a_moment, WATCH, bound=0),
     Model(it_is_late, WATCH),
     Model(an_interrupt_comes_while_it_waits, WATCH),
     Model(the_consumer_is_slow, WATCH),
@@ -460,6 +476,12 @@ FAULTS = {
         "piece.failed or mark == FAILED",
         "False",
         the_last_fails_without_a_bound,
+    ),
+    "nobody tells who holds back that all is set aside": Fault(
+        Eager, "_claim", "if held is not None:", "if False:", one_holds_back
+    ),
+    "one holds back when all is set aside": Fault(
+        Eager, "_hold_back", "if not self._may_cut():", "if False:", one_holds_back
     ),
     "nobody looks after results were let come": Fault(
         Flow,
