@@ -31,9 +31,9 @@ THOROUGH = sys.version_info[:2] in {(3, 11), (3, 14)} and not sysconfig.get_conf
 )
 """Whether every schedule is run here: with the oldest interpreter, and one of the newest.
 
-The others run the same lines under the same schedules, by chance and without a preemption. That a
-build has no GIL makes no difference here, where one thread runs at a time: the stress tests are
-for that.
+The others run the same lines under the same schedules, by chance, and under the first thousand of
+those without a preemption. That a build has no GIL makes no difference here, where one thread runs
+at a time: the stress tests are for that.
 """
 
 
@@ -180,9 +180,9 @@ class Explored:
         explore(model.program, watch=model.watch, strategy=strategy, runs=40)
 
     def test_it_holds_under_every_schedule_within_the_bound(self, model: Model) -> None:
-        bound = model.bound if THOROUGH else 0
-        report = explore(model.program, strategy="dfs", preemptions=bound, runs=20_000)
-        assert report.exhausted
+        bound, runs = (model.bound, 20_000) if THOROUGH else (0, 1_000)
+        report = explore(model.program, strategy="dfs", preemptions=bound, runs=runs)
+        assert report.exhausted or (not THOROUGH and report.runs == runs)
 
     @pytest.mark.soak
     def test_it_holds_for_long(self, model: Model, strategy: Any) -> None:
