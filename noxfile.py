@@ -32,6 +32,8 @@ PYTHONS = nox.project.python_versions(PYPROJECT)
 OLDEST, NEWEST = PYTHONS[0], max(python for python in PYTHONS if not python.endswith("t"))
 # Its sys.monitoring makes coverage cheap there, so one interpreter of the row measures on the way.
 COVERED = "3.14"
+# Dask starts processes and takes its time: one interpreter has to do.
+CLUSTER_PYTHON = "3.14"
 # The builds of the page; others with `-P`.
 BENCH_PYTHONS = ["3.13", "3.14", "3.14t"]
 
@@ -145,6 +147,13 @@ def cpython(session: nox.Session) -> None:
     install(session)
     name_interpreter(session)
     session.run("python", "tests/cpython/run.py", *session.posargs)
+
+
+@nox.session(python=CLUSTER_PYTHON)
+def executors(session: nox.Session) -> None:
+    """Run what needs other people's executors: loky, and dask with two worker processes."""
+    install(session, "test", "executors")
+    session.run("python", "-m", "pytest", "tests/executors", *session.posargs)
 
 
 @nox.session(python=BENCH_PYTHONS, default=False)

@@ -40,6 +40,10 @@ nitpick_ignore = [
     ("py:class", "joinable.testing._leaks.NoLeaks"),
     # What a Condition takes: anything with `acquire` and `release`.
     ("py:class", "joinable._typing.AnyLock"),
+    # What `executor=` takes: anything with `submit`.
+    ("py:class", "joinable._typing.SupportsSubmit"),
+    # A client of `distributed`, whose inventory is not here.
+    ("py:class", "joinable._dask.Client"),
 ]
 
 # The inventory is kept here, cut to the names that a threading library refers to: the site builds

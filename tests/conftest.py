@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
 # An assertion there is to say what it has found, as one in a test does.
-pytest.register_assert_rewrite("exploring", "processes", "waiting")
+pytest.register_assert_rewrite("executing", "exploring", "processes", "waiting")
 
 _OURS = frozenset(("joinable-reports", "joinable-timer", "joinable-callbacks"))
 FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))

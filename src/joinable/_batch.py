@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 
     from joinable._workers import Job
 
-__all__ = ["Batch"]
+__all__ = ["Batch", "taken"]
 
 
-def _taken() -> object:
+def taken() -> object:
     """Stand in the place of a call that somebody has taken."""
     raise AssertionError("a call of run_all was taken twice")
 
@@ -134,7 +134,7 @@ class Batch(Calls):
 
     def _call(self, index: int) -> object:
         call = self.calls[index]
-        self.calls[index] = _taken  # nothing of a finished call is kept
+        self.calls[index] = taken  # nothing of a finished call is kept
         return self.context.copy().run(call)
 
     def _failed(self, index: int, error: BaseException) -> None:

@@ -28,7 +28,7 @@ from joinable._crew import Crew
 from joinable._errors import Cancelled, DeadlineExceeded
 from joinable._running import LAST_MOMENT
 from joinable._scope import task_scope
-from joinable._verdict import say_calls
+from joinable._verdict import say_places
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ class Calls(Crew):
                 self.abandon()
                 self.left = True
             note_failures(second, self.failures, self.what)
-            left = say_calls(self.runners())
+            left = say_places(self.places())
             _frames.note(second, f"{self.what} left these calls running: {left}")
             raise
 
@@ -133,7 +133,7 @@ class Calls(Crew):
                 self.left = self.abandon()
         if self.failures or self.asked:
             return
-        unfinished = [(name, _frames.current_line(ident)) for name, ident in self.runners()]
+        unfinished = self.places()
         stopped = None
         if not unfinished:
             line = None if self.stopped is None else _frames.raised_at(self.stopped)
@@ -146,6 +146,10 @@ class Calls(Crew):
         # A copy is made at once; a lane may be about to note what it took.
         spots = [(spot.at(), lane.ident) for lane, spot in self.running.copy().items()]
         return [(self.say(index), ident) for index, ident in spots if index >= READING]
+
+    def places(self) -> list[tuple[str, str | None]]:
+        """Name the calls that run, each with the line where it is."""
+        return [(name, _frames.current_line(ident)) for name, ident in self.runners()]
 
     def say(self, index: int) -> str:
         """Name a call."""

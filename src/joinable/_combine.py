@@ -8,6 +8,7 @@ What it promises:
 - After a failure nothing more is started. What runs is asked to stop, and joined. The first failure
   is raised: that very exception, with its traceback.
 - The scope around it stops the calls, which belong to it. It is left when they have ended.
+- With an `executor` all that is the same, but calls in another process cannot be asked to stop.
 - Ctrl-C once: nothing more is started, and what runs is asked to stop, and joined. Twice: it leaves
   at once, and the interrupt says which calls it left. The interrupt is raised in either case.
 """
@@ -18,6 +19,7 @@ What it promises:
 # pyright: reportOverlappingOverload=false
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping
 
 from joinable._batch import Batch
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Literal
 
-    from joinable._typing import T1, T2, T3, T4, T5, T6, T7, T8, K, T
+    from joinable._typing import T1, T2, T3, T4, T5, T6, T7, T8, K, SupportsSubmit, T
 
 __all__ = ["read_calls", "run_all"]
 
@@ -42,6 +44,7 @@ def run_all(
     max_workers: int | None = None,
     timeout: float | None = None,
     return_exceptions: Literal[False] = False,
+    executor: SupportsSubmit | None = None,
 ) -> tuple[T1]: ...
 @overload
 def run_all(
@@ -51,6 +54,7 @@ def run_all(
     max_workers: int | None = None,
     timeout: float | None = None,
     return_exceptions: Literal[False] = False,
+    executor: SupportsSubmit | None = None,
 ) -> tuple[T1, T2]: ...
 @overload
 def run_all(
@@ -60,6 +64,7 @@ def run_all(
     max_workers: int | None = None,
     timeout: float | None = None,
     return_exceptions: Literal[False] = False,
+    executor: SupportsSubmit | None = None,
 ) -> tuple[T1, T2, T3]: ...
 @overload
 def run_all(
@@ -69,6 +74,7 @@ def run_all(
     max_workers: int | None = None,
     timeout: float | None = None,
     return_exceptions: Literal[False] = False,
+    executor: SupportsSubmit | None = None,
 ) -> tuple[T1, T2, T3, T4]: ...
 @overload
 def run_all(
@@ -80,6 +86,7 @@ def run_all(
     max_workers: int | None = None,
     timeout: float | None = None,
     return_exceptions: Literal[False] = False,
+    executor: SupportsSubmit | None = None,
 ) -> tuple[T1, T2, T3, T4, T5]: ...
 @overload
 def run_all(
@@ -96,6 +103,7 @@ def run_all(
     max_workers: int | None = None,
     timeout: float | None = None,
     return_exceptions: Literal[False] = False,
+    executor: SupportsSubmit | None = None,
 ) -> tuple[T1, T2, T3, T4, T5, T6]: ...
 @overload
 def run_all(
@@ -113,6 +121,7 @@ def run_all(
     max_workers: int | None = None,
     timeout: float | None = None,
     return_exceptions: Literal[False] = False,
+    executor: SupportsSubmit | None = None,
 ) -> tuple[T1, T2, T3, T4, T5, T6, T7]: ...
 @overload
 def run_all(
@@ -131,6 +140,7 @@ def run_all(
     max_workers: int | None = None,
     timeout: float | None = None,
     return_exceptions: Literal[False] = False,
+    executor: SupportsSubmit | None = None,
 ) -> tuple[T1, T2, T3, T4, T5, T6, T7, T8]: ...
 @overload
 def run_all(
@@ -140,6 +150,7 @@ def run_all(
     max_workers: int | None = None,
     timeout: float | None = None,
     return_exceptions: Literal[False] = False,
+    executor: SupportsSubmit | None = None,
 ) -> tuple[T, ...]: ...
 @overload
 def run_all(
@@ -149,6 +160,7 @@ def run_all(
     max_workers: int | None = None,
     timeout: float | None = None,
     return_exceptions: Literal[False] = False,
+    executor: SupportsSubmit | None = None,
 ) -> dict[K, T]: ...
 @overload
 def run_all(
@@ -158,6 +170,7 @@ def run_all(
     max_workers: int | None = None,
     timeout: float | None = None,
     return_exceptions: Literal[False] = False,
+    executor: SupportsSubmit | None = None,
 ) -> list[T]: ...
 @overload
 def run_all(
@@ -167,6 +180,7 @@ def run_all(
     max_workers: int | None = None,
     timeout: float | None = None,
     return_exceptions: Literal[True],
+    executor: SupportsSubmit | None = None,
 ) -> tuple[T1 | BaseException]: ...
 @overload
 def run_all(
@@ -176,6 +190,7 @@ def run_all(
     max_workers: int | None = None,
     timeout: float | None = None,
     return_exceptions: Literal[True],
+    executor: SupportsSubmit | None = None,
 ) -> tuple[T1 | BaseException, T2 | BaseException]: ...
 @overload
 def run_all(
@@ -185,6 +200,7 @@ def run_all(
     max_workers: int | None = None,
     timeout: float | None = None,
     return_exceptions: Literal[True],
+    executor: SupportsSubmit | None = None,
 ) -> tuple[T1 | BaseException, T2 | BaseException, T3 | BaseException]: ...
 @overload
 def run_all(
@@ -194,6 +210,7 @@ def run_all(
     max_workers: int | None = None,
     timeout: float | None = None,
     return_exceptions: Literal[True],
+    executor: SupportsSubmit | None = None,
 ) -> tuple[T1 | BaseException, T2 | BaseException, T3 | BaseException, T4 | BaseException]: ...
 @overload
 def run_all(
@@ -205,6 +222,7 @@ def run_all(
     max_workers: int | None = None,
     timeout: float | None = None,
     return_exceptions: Literal[True],
+    executor: SupportsSubmit | None = None,
 ) -> tuple[
     T1 | BaseException,
     T2 | BaseException,
@@ -227,6 +245,7 @@ def run_all(
     max_workers: int | None = None,
     timeout: float | None = None,
     return_exceptions: Literal[True],
+    executor: SupportsSubmit | None = None,
 ) -> tuple[
     T1 | BaseException,
     T2 | BaseException,
@@ -251,6 +270,7 @@ def run_all(
     max_workers: int | None = None,
     timeout: float | None = None,
     return_exceptions: Literal[True],
+    executor: SupportsSubmit | None = None,
 ) -> tuple[
     T1 | BaseException,
     T2 | BaseException,
@@ -277,6 +297,7 @@ def run_all(
     max_workers: int | None = None,
     timeout: float | None = None,
     return_exceptions: Literal[True],
+    executor: SupportsSubmit | None = None,
 ) -> tuple[
     T1 | BaseException,
     T2 | BaseException,
@@ -295,6 +316,7 @@ def run_all(
     max_workers: int | None = None,
     timeout: float | None = None,
     return_exceptions: bool,
+    executor: SupportsSubmit | None = None,
 ) -> tuple[T | BaseException, ...]: ...
 @overload
 def run_all(
@@ -304,6 +326,7 @@ def run_all(
     max_workers: int | None = None,
     timeout: float | None = None,
     return_exceptions: bool,
+    executor: SupportsSubmit | None = None,
 ) -> dict[K, T | BaseException]: ...
 @overload
 def run_all(
@@ -313,6 +336,7 @@ def run_all(
     max_workers: int | None = None,
     timeout: float | None = None,
     return_exceptions: bool,
+    executor: SupportsSubmit | None = None,
 ) -> list[T | BaseException]: ...
 def run_all(
     funcs: Iterable[Callable[[], object]] | Mapping[K, Callable[[], object]],
@@ -321,6 +345,7 @@ def run_all(
     max_workers: int | None = None,
     timeout: float | None = None,
     return_exceptions: bool = False,
+    executor: SupportsSubmit | None = None,
 ) -> object:
     """Run all the calls in threads, wait for all, and return their results in order.
 
@@ -344,6 +369,8 @@ def run_all(
             long as it takes.
         return_exceptions: Let every call finish, and put an exception in the place of its result.
             KeyboardInterrupt and SystemExit are raised all the same.
+        executor: Have the calls run there: by a `concurrent.futures.ProcessPoolExecutor`, or by
+            anything else that has its `submit`. None: in threads of the library.
 
     Returns:
         The results, in the shape and order of `funcs`, whatever the order in which the calls ended.
@@ -359,13 +386,21 @@ def run_all(
             What has not stopped a second later is named in `unfinished`, and *abandoned*: see
             `abandoned_threads`.
         Cancelled: A scope in force asks it to stop: at entry, or it has stopped a call.
-        CancelledError: A call has cancelled the scope of the calls (`current_scope().cancel()`).
+        CancelledError: A call has cancelled the scope of the calls (`current_scope().cancel()`), or
+            somebody else a call of the executor's.
+
+    With an executor: it is handed functions without arguments, never more than `max_workers` at a
+    time, and is not shut down. What has not begun is taken back where something is to stop; what
+    runs in another process cannot be asked, and is waited for. There is no context in another
+    process. An error from there has its traceback in a note; what cannot be pickled is named in a
+    TypeError. An executor that is broken, or shut down, raises its own error, whatever
+    `return_exceptions` says.
     """
     keys, calls = read_calls(funcs, "run_all")
     check_workers(max_workers)
     if timeout is not None:
         check_span(timeout, "timeout")
-    batch = Batch(
+    batch = _kind(executor)(
         calls,
         keys,
         max_workers=max_workers,
@@ -382,6 +417,16 @@ def run_all(
     if isinstance(funcs, tuple):
         return tuple(batch.results)
     return batch.results if keys is None else dict(zip(keys, batch.results, strict=True))
+
+
+def _kind(executor: SupportsSubmit | None) -> Callable[..., Batch]:
+    if executor is None:
+        return Batch
+    # Here, and not above: who has an executor pays for it, and not each `import joinable`.
+    from joinable._foreign import check_executor  # noqa: PLC0415
+    from joinable._foreign_batch import ForeignBatch  # noqa: PLC0415
+
+    return functools.partial(ForeignBatch, check_executor(executor))
 
 
 def read_calls(

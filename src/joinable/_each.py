@@ -5,6 +5,8 @@ What it promises is in `_stream` and `_flow`; here is what is asked of the argum
 
 from __future__ import annotations
 
+import functools
+import math
 import os
 
 from joinable import _chain
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from typing import Any, Literal
 
     from joinable._flow import Flow
-    from joinable._typing import T1, T2, T3, T4, T5, T
+    from joinable._typing import T1, T2, T3, T4, T5, SupportsSubmit, T
 
 __all__ = ["run_each"]
 
@@ -43,6 +45,7 @@ def run_each(
     buffersize: int | None = 64,
     timeout: float | None = None,
     return_exceptions: Literal[False] = False,
+    executor: SupportsSubmit | None = None,
 ) -> Stream[T]: ...
 @overload
 def run_each(
@@ -56,6 +59,7 @@ def run_each(
     buffersize: int | None = 64,
     timeout: float | None = None,
     return_exceptions: Literal[False] = False,
+    executor: SupportsSubmit | None = None,
 ) -> Stream[T]: ...
 @overload
 def run_each(
@@ -70,6 +74,7 @@ def run_each(
     buffersize: int | None = 64,
     timeout: float | None = None,
     return_exceptions: Literal[False] = False,
+    executor: SupportsSubmit | None = None,
 ) -> Stream[T]: ...
 @overload
 def run_each(
@@ -85,6 +90,7 @@ def run_each(
     buffersize: int | None = 64,
     timeout: float | None = None,
     return_exceptions: Literal[False] = False,
+    executor: SupportsSubmit | None = None,
 ) -> Stream[T]: ...
 @overload
 def run_each(
@@ -101,6 +107,7 @@ def run_each(
     buffersize: int | None = 64,
     timeout: float | None = None,
     return_exceptions: Literal[False] = False,
+    executor: SupportsSubmit | None = None,
 ) -> Stream[T]: ...
 @overload
 def run_each(
@@ -118,6 +125,7 @@ def run_each(
     buffersize: int | None = 64,
     timeout: float | None = None,
     return_exceptions: Literal[False] = False,
+    executor: SupportsSubmit | None = None,
 ) -> Stream[T]: ...
 @overload
 def run_each(
@@ -130,6 +138,7 @@ def run_each(
     buffersize: int | None = 64,
     timeout: float | None = None,
     return_exceptions: bool,
+    executor: SupportsSubmit | None = None,
 ) -> Stream[T | BaseException]: ...
 @overload
 def run_each(
@@ -143,6 +152,7 @@ def run_each(
     buffersize: int | None = 64,
     timeout: float | None = None,
     return_exceptions: bool,
+    executor: SupportsSubmit | None = None,
 ) -> Stream[T | BaseException]: ...
 @overload
 def run_each(
@@ -157,6 +167,7 @@ def run_each(
     buffersize: int | None = 64,
     timeout: float | None = None,
     return_exceptions: bool,
+    executor: SupportsSubmit | None = None,
 ) -> Stream[T | BaseException]: ...
 @overload
 def run_each(
@@ -172,6 +183,7 @@ def run_each(
     buffersize: int | None = 64,
     timeout: float | None = None,
     return_exceptions: bool,
+    executor: SupportsSubmit | None = None,
 ) -> Stream[T | BaseException]: ...
 @overload
 def run_each(
@@ -188,6 +200,7 @@ def run_each(
     buffersize: int | None = 64,
     timeout: float | None = None,
     return_exceptions: bool,
+    executor: SupportsSubmit | None = None,
 ) -> Stream[T | BaseException]: ...
 @overload
 def run_each(
@@ -205,6 +218,7 @@ def run_each(
     buffersize: int | None = 64,
     timeout: float | None = None,
     return_exceptions: bool,
+    executor: SupportsSubmit | None = None,
 ) -> Stream[T | BaseException]: ...
 def run_each(  # noqa: PLR0913  each of them is asked for by some
     fn: Callable[..., object],
@@ -215,6 +229,7 @@ def run_each(  # noqa: PLR0913  each of them is asked for by some
     buffersize: int | None = 64,
     timeout: float | None = None,
     return_exceptions: bool = False,
+    executor: SupportsSubmit | None = None,
 ) -> Stream[Any]:
     """Call `fn` with each item in threads, and give out the results as an iterator.
 
@@ -249,6 +264,8 @@ def run_each(  # noqa: PLR0913  each of them is asked for by some
         timeout: Seconds from now on for all of it. None: as long as it takes.
         return_exceptions: Give out an exception in the place of the result, and go on.
             KeyboardInterrupt and SystemExit are raised all the same.
+        executor: Have the calls run there: by a `concurrent.futures.ProcessPoolExecutor`, or by
+            anything else that has its `submit`. None: in threads of the library.
 
     Returns:
         The results, as they are asked for. Calls start at once, without being asked.
@@ -274,6 +291,17 @@ def run_each(  # noqa: PLR0913  each of them is asked for by some
     to stop and does not wait. An error that was not reached by then goes to
     `threading.excepthook`.
 
+    With an executor: it is handed functions without arguments, by the thread that iterates, which
+    advances the input as well: at the call and whenever it asks for a result. So a source that
+    waits holds results back, and nothing is handed in while nobody asks. `max_workers` is what the
+    executor has at most at a time, running or not. None: as many as the window of `max_workers +
+    buffersize` holds; of them it runs as many as it can. With `buffersize=None` that is all of the
+    input. The executor is not shut down. What has not begun is taken back where something is to
+    stop; what runs in another process cannot be asked, and is waited for. There is no context in
+    another process. An error from there has its traceback in a note; what cannot be pickled is
+    named in a TypeError, at its place. An executor that is broken, or shut down, raises its own
+    error there, whatever `return_exceptions` says.
+
     Thread-safety: may be called by any thread at any time, in a call of its own, too. One thread
     iterates.
 
@@ -294,10 +322,12 @@ def run_each(  # noqa: PLR0913  each of them is asked for by some
         check_count(buffersize, "buffersize")
     if timeout is not None:
         check_span(timeout, "timeout")
+    kind = _kind(executor, max_workers, eager=buffersize is None)
     _chain.checkpoint()
-    flow = _kind(eager=buffersize is None)(
-        fn if len(iterables) == 1 else _spread(fn),
-        iter(iterables[0]) if len(iterables) == 1 else zip(*iterables, strict=False),
+    simple = executor is None and len(iterables) == 1
+    flow = kind(
+        fn if simple or executor is not None else _spread(fn),
+        iter(iterables[0]) if simple else zip(*iterables, strict=False),
         ordered=ordered,
         max_workers=_some_workers() if max_workers is None else max_workers,
         buffersize=buffersize or 0,
@@ -332,8 +362,16 @@ def _some_workers() -> int:
     return min(_MOST, (processors or 1) + 4)
 
 
-def _kind(*, eager: bool) -> type[Flow]:
+def _kind(
+    executor: SupportsSubmit | None, max_workers: int | None, *, eager: bool
+) -> Callable[..., Flow]:
     # Here, and not above: who streams pays for it, and not each `import joinable`.
+    if executor is not None:
+        from joinable._foreign import check_executor  # noqa: PLC0415
+        from joinable._foreign_flow import ForeignFlow  # noqa: PLC0415
+
+        limit = math.inf if max_workers is None else max_workers
+        return functools.partial(ForeignFlow, check_executor(executor), limit, eager=eager)
     if eager:
         from joinable._eager import Eager  # noqa: PLC0415
 

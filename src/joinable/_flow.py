@@ -177,7 +177,7 @@ class Flow(Calls):
                 self.raise_failure(failure)
             if self.given >= self.total or self.closed or self.fault is not None:
                 return True
-            if not _park.park(held, self.deadline):
+            if not self.may_go_on() and not _park.park(held, self.deadline):
                 self.be_too_late()
         finally:
             self.shelf.sleepers.pop(self.given, None)
@@ -186,6 +186,10 @@ class Flow(Calls):
     def is_ample(self) -> bool:
         """Tell whether workers have enough to do while nothing is taken from the shelf."""
         raise NotImplementedError
+
+    def may_go_on(self) -> bool:
+        """Tell whether the consumer has something to do before it waits."""
+        return False
 
     def hint(self) -> None:
         """Send for a worker where it is worth it: before a wait, `look` sees to it for certain."""
@@ -226,7 +230,7 @@ class Flow(Calls):
             KeyboardInterrupt: The first one when all has ended, the second at once; it is the
                 second where this is called because it was `interrupted`.
         """
-        if threading.current_thread() in self.running:
+        if self.is_in_a_call():
             raise RuntimeError("a call of a run_each cannot close it: it would wait for itself")
         self.closed = True
         self.chunk.clear()  # its iterator ends there
@@ -242,6 +246,10 @@ class Flow(Calls):
             if interrupted:
                 self.leave(why)
             self.let_go()
+
+    def is_in_a_call(self) -> bool:
+        """Tell whether the calling thread is in one of the calls."""
+        return threading.current_thread() in self.running
 
     def drop(self) -> None:
         """Ask what runs to stop, without waiting: for a finalizer."""
@@ -346,6 +354,10 @@ class Flow(Calls):
         if self.keeps(error):
             self.mark(index, error)
             return error, DONE
+        return self.spoilt(index, error), FAILED
+
+    def spoilt(self, index: int, error: BaseException) -> Failure:
+        """Return what takes the place of a result that will not come; go no further behind it."""
         self.stop_behind(index)
         if not self.was_asked(error):
             self.mark(index, error)
@@ -353,7 +365,7 @@ class Flow(Calls):
                 self.scope.cancel(error)
         if isinstance(self.shelf, AsCompleted):
             self.shelf.failed = True
-        return Failure(index, error), FAILED
+        return Failure(index, error)
 
     def end(self, error: BaseException) -> None:
         """Take nothing more: the source has ended, or failed."""

@@ -71,6 +71,18 @@ def cut(error: BaseException) -> TracebackType | None:
     return traceback
 
 
+def cut_behind(error: BaseException, code: CodeType) -> None:
+    """Let the error's traceback begin behind the first frame that runs this code, if there is one.
+
+    What lies before it is somebody else's way to call us.
+    """
+    traceback = _traceback_of(error)
+    while traceback is not None and traceback.tb_frame.f_code is not code:
+        traceback = traceback.tb_next
+    if traceback is not None:
+        BaseException.with_traceback(error, trimmed(traceback.tb_next))
+
+
 def current_line(ident: int | None) -> str | None:
     """Tell which line the thread is at now; None when it has ended.
 
@@ -95,7 +107,7 @@ def current_line(ident: int | None) -> str | None:
 def stack(ident: int | None) -> str:
     """Show the lines that have led a thread to where it is, as a traceback does; ours are left out.
 
-    The end of a thread has none.
+    The end of a thread has none, nor has what no thread of this process runs.
     """
     import traceback  # noqa: PLC0415  slow to import, and seldom needed
 
@@ -105,7 +117,8 @@ def stack(ident: int | None) -> str:
     while lines and not _is_users(lines[-1][0].f_code.co_filename):
         lines.pop()  # what the interpreter and we do to begin a thread
     shown = [each for each in reversed(lines) if not each[0].f_code.co_filename.startswith(_OURS)]
-    return "".join(traceback.StackSummary.extract(iter(shown)).format()) or "  at its end\n"
+    nothing = "  in no thread of this process\n" if ident is None else "  at its end\n"
+    return "".join(traceback.StackSummary.extract(iter(shown)).format()) or nothing
 
 
 def _out_of_ours(frame: FrameType) -> FrameType:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
     from typing import ParamSpec, Protocol, TypeVar, overload
 
@@ -48,9 +49,24 @@ if TYPE_CHECKING:
         def acquire(self) -> bool: ...
         def release(self) -> None: ...
 
+    class SupportsOutcome(Protocol[T_co]):
+        """What the library needs of a future that is not its own."""
+
+        def cancel(self) -> bool: ...
+        def cancelled(self) -> bool: ...
+        def result(self, timeout: float | None = ..., /) -> T_co: ...
+        def exception(self, timeout: float | None = ..., /) -> BaseException | None: ...
+        def add_done_callback(self, fn: Callable[[object], object], /) -> object: ...
+
+    class SupportsSubmit(Protocol):
+        """What can run calls for `run_all` and `run_each`: any executor, whoever has made it."""
+
+        def submit(self, fn: Callable[[], T], /) -> SupportsOutcome[T]: ...
+
     __all__ = [
         "T1", "T2", "T3", "T4", "T5", "T6", "T7", "T8",
-        "AnyLock", "K", "Lock", "P", "T", "T_co", "overload", "override",
+        "AnyLock", "K", "Lock", "P", "SupportsOutcome", "SupportsSubmit", "T", "T_co", "overload",
+        "override",
     ]  # fmt: skip
 else:
 

@@ -9,7 +9,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["decide", "raise_verdict", "say_calls"]
+__all__ = ["decide", "raise_verdict", "say_calls", "say_places"]
 
 _BARE = (KeyboardInterrupt, SystemExit, GeneratorExit)
 
@@ -63,5 +63,9 @@ def _say(name: str, errors: list[BaseException]) -> str:
 
 def say_calls(runners: Iterable[tuple[str, int | None]]) -> str:
     """Tell the names of calls, and the lines where their threads are."""
-    lines = ((name, _frames.current_line(ident)) for name, ident in runners)
-    return "; ".join(f"{name} at {line or 'its end'}" for name, line in lines)
+    return say_places((name, _frames.current_line(ident)) for name, ident in runners)
+
+
+def say_places(places: Iterable[tuple[str, str | None]]) -> str:
+    """Tell the names of calls, and where each of them is."""
+    return "; ".join(f"{name} at {place or 'its end'}" for name, place in places)

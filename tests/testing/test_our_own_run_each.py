@@ -432,7 +432,7 @@ FAULTS = {
     ),
     "a failure stops nothing": Fault(
         Flow,
-        "failed",
+        "spoilt",
         "self.stop_behind(index)",
         "pass",
         the_second_fails_and_nothing_behind_it_is_begun,
@@ -445,7 +445,7 @@ FAULTS = {
         the_last_fails_without_a_bound,
     ),
     "a failure is not marked": Fault(
-        Flow, "failed", "Failure(index, error), FAILED", "error, DONE", the_second_fails
+        Flow, "failed", "self.spoilt(index, error), FAILED", "error, DONE", the_second_fails
     ),
     "an error of the source is forgotten": Fault(
         Flow, "finish", "(self.fault, self.last)", "(self.fault,)", the_source_fails

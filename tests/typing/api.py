@@ -10,10 +10,13 @@ import concurrent.futures
 from typing import TYPE_CHECKING, assert_type
 
 from joinable import DeadlineExceeded, Stream, Task, Thread, run_all, run_each, spawn, threaded
+from joinable.executors import dask_executor
 
 if TYPE_CHECKING:
     import threading
     from collections.abc import Callable
+
+    from joinable._typing import T
 
 
 def number() -> int:
@@ -162,3 +165,39 @@ with run_each(len, ["a"]) as stream:
     for size in stream:
         assert_type(size, int)
 covariant: Stream[object] = run_each(len, ["a"])
+
+# ------------------------------------------------------------------ executor=
+
+
+class Executor:
+    def submit(self, fn: Callable[[], T], /) -> concurrent.futures.Future[T]:
+        raise NotImplementedError
+
+
+class NoExecutor:
+    def submit(self, fn: int) -> int:
+        raise NotImplementedError
+
+
+with concurrent.futures.ProcessPoolExecutor() as pool:
+    assert_type(run_all((number, text), executor=pool), "tuple[int, str]")
+    assert_type(run_all([number, number], executor=pool), "list[int]")
+    assert_type(
+        run_all({1: text}, return_exceptions=True, executor=pool), "dict[int, str | BaseException]"
+    )
+    assert_type(run_each(len, ["a"], executor=pool), Stream[int])
+    assert_type(run_each(scale, [1.0], ordered=False, executor=None), Stream[float])
+assert_type(
+    run_each(len, ["a"], return_exceptions=True, executor=Executor()), "Stream[int | BaseException]"
+)
+run_all([number], executor=NoExecutor())  # type: ignore[call-overload]
+run_each(len, ["a"], executor=concurrent.futures.ThreadPoolExecutor)  # type: ignore[call-overload]
+
+
+class Client:
+    def get_executor(self, *, pure: bool) -> concurrent.futures.Executor:
+        raise NotImplementedError
+
+
+assert_type(dask_executor(Client()), concurrent.futures.Executor)
+dask_executor(pool)  # type: ignore[arg-type]
