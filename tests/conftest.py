@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from joinable import _timer, _workers
+from joinable import _closing, _timer, _workers
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -101,6 +101,23 @@ def workers_of_its_own() -> Generator[None]:
     yield
     end()
     restore()
+
+
+@pytest.fixture
+def nothing_to_close() -> Generator[None]:
+    """See that nothing is closed at the exit of the run that a test has made on the main thread."""
+    yield
+    record = _closing.mine()
+    record.task.clear()
+    record.thread.clear()
+
+
+@pytest.fixture
+def reported(monkeypatch: pytest.MonkeyPatch) -> list[threading.ExceptHookArgs]:
+    """Return what goes to `threading.excepthook`."""
+    found: list[threading.ExceptHookArgs] = []
+    monkeypatch.setattr(threading, "excepthook", found.append)
+    return found
 
 
 def pytest_unconfigure() -> None:

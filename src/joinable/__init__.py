@@ -25,6 +25,11 @@ from joinable._stream import Stream
 from joinable._task import Task
 from joinable._thread import Thread, abandoned_threads
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from joinable._context import bind, carry
+    from joinable._thread_local import ThreadLocal
+
 __all__ = [
     "CancelScope",
     "Cancelled",
@@ -36,7 +41,10 @@ __all__ = [
     "Task",
     "TaskGroup",
     "Thread",
+    "ThreadLocal",
     "abandoned_threads",
+    "bind",
+    "carry",
     "checkpoint",
     "current_scope",
     "fail_after",
@@ -50,5 +58,27 @@ __all__ = [
     "spawn",
     "threaded",
 ]
+
+_LATER = {
+    "ThreadLocal": "joinable._thread_local",
+    "bind": "joinable._context",
+    "carry": "joinable._context",
+}
+"""What few programs need, by the module that has it: that is loaded when it is first asked for."""
+
+
+def __getattr__(name: str) -> object:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib  # noqa: PLC0415  it is there already
+
+    value: object = getattr(importlib.import_module(_LATER[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
 
 __version__ = "0.1.0"

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import threading
 
-from joinable import _chain
+from joinable import _chain, _closing
 from joinable._calls import Calls, Spot, note_failures
 from joinable._check import short
 from joinable._errors import Cancelled, CancelledError
@@ -111,6 +111,7 @@ class Batch(Calls):
     def work(self, job: Job) -> bool:
         """Take calls and run them until none is left."""
         pop, results, me = self.todo.pop, self.results, threading.current_thread()
+        record = _closing.mine()
         me.name = f"run_all-{len(self.lanes)}"
         spot, first, clean = Spot(), True, True
         while clean:
@@ -125,17 +126,22 @@ class Batch(Calls):
             if self.left:  # it may not have been seen there by who has given us up
                 break
             try:
-                results[index] = self._call(index)
+                results[index] = self._call(index, record)
             except BaseException as error:  # noqa: BLE001  every one is kept, for the caller
                 self._failed(index, error)
                 clean = isinstance(error, (Exception, Cancelled))
         self.running.pop(me, None)
         return clean
 
-    def _call(self, index: int) -> object:
+    def _call(self, index: int, record: _closing.Record) -> object:
         call = self.calls[index]
         self.calls[index] = taken  # nothing of a finished call is kept
-        return self.context.copy().run(call)
+        context = self.context.copy()
+        try:
+            return context.run(call)
+        finally:
+            if record.task:
+                record.end_task(context.run)
 
     def _failed(self, index: int, error: BaseException) -> None:
         if self.was_asked(error):

@@ -17,15 +17,22 @@ what is behind a failure, does so at the other end, under `turn`.
 One lane at a time is on its way, so one at a time holds back: `held` is its latch. It enters that
 under `turn`, where it sees that there is something to set aside; the lane that sets the last aside
 does so under `turn` afterwards, and looks for the latch when it has come to the end of it.
+
+A call may leave something to be closed before anybody has its result (`_closing`). To ask that
+after each call would cost a tenth of a tiny one; so the lane is told of it, within the call, and
+has its piece withhold results from that one on (`Piece.withhold`). A note among the sleepers brings
+the lane to `_after` once the result is put.
 """
 
 from __future__ import annotations
 
+import contextvars
+import functools
 import os
 import sys
 import threading
 
-from joinable import _park, _runtime
+from joinable import _closing, _park, _runtime
 from joinable._calls import IDLE
 from joinable._errors import Cancelled
 from joinable._flow import Flow
@@ -34,7 +41,6 @@ from joinable._typing import override
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import contextvars
     from collections.abc import Callable
 
     from joinable._calls import Spot
@@ -65,6 +71,8 @@ _MOMENT = 1e-3
 _PROCESSORS: int = getattr(os, "process_cpu_count", os.cpu_count)() or 1
 _ENOUGH = 1 if getattr(sys, "_is_gil_enabled", lambda: True)() else _PROCESSORS
 """Lanes that can make quick calls at the same time."""
+
+_EMPTY = contextvars.Context()  # before the first call of a piece has its own
 
 
 class Eager(Flow):
@@ -121,6 +129,20 @@ class Eager(Flow):
 
     @override
     def call_all(self, job: Job, spot: Spot) -> bool:
+        record = _closing.mine()
+        record.on_entry = functools.partial(self._withhold, threading.current_thread())
+        try:
+            return self._call_pieces(job, spot, record)
+        finally:
+            record.on_entry = None  # it leads to the results
+
+    def _withhold(self, me: threading.Thread) -> None:
+        """Withhold what the call returns that is running here, in a piece of one's own."""
+        piece = self.running.get(me)
+        if isinstance(piece, Piece):
+            piece.withhold(self.shelf.sleepers)
+
+    def _call_pieces(self, job: Job, spot: Spot, record: _closing.Record) -> bool:
         copy, me = self.contexts(), threading.current_thread()
         if self.length >= _PROVEN and len(self.lanes) > _ENOUGH:
             self._hold_back()
@@ -131,16 +153,20 @@ class Eager(Flow):
             begun = _runtime.monotonic()
             if self.ordered and self.claims.get(job) is piece:
                 self.running[me] = piece
-                clean = self._call(piece, copy)
+                clean = self._call(piece, copy, record)
                 self.running[me] = spot
+                if piece.withheld is not None:  # since a finalizer came behind the last call
+                    record.end_task()
+                    piece.publish(self.shelf.sleepers)
             else:
-                clean = self._help(piece, copy, spot)
+                clean = self._help(piece, copy, spot, record)
                 spot.index = IDLE
-            length = piece.end - piece.start
-            quick = _runtime.monotonic() - begun < length * _QUICK
-            self.length = min(2 * length, _LONGEST) if quick else 1
+            self._note_pace(piece.end - piece.start, _runtime.monotonic() - begun)
             piece = self._claim(job) if clean else None  # what it has set aside is for others
         return clean
+
+    def _note_pace(self, calls: int, seconds: float) -> None:
+        self.length = min(2 * calls, _LONGEST) if seconds < calls * _QUICK else 1
 
     def _hold_back(self) -> None:
         """Leave the quick calls for a moment to those who are here."""
@@ -152,20 +178,22 @@ class Eager(Flow):
         _runtime.rest(latch, _MOMENT)
         self.held = None
 
-    def _call(self, piece: Piece, copy: Callable[[], contextvars.Context]) -> bool:
+    def _call(
+        self, piece: Piece, copy: Callable[[], contextvars.Context], record: _closing.Record
+    ) -> bool:
         """Make the calls of a piece of one's own; False if the thread must not be used again."""
-        fn, pop, start, sleepers = self.fn, piece.todo.pop, piece.start, self.shelf.sleepers
-        results, put = piece.results, piece.results.append
+        fn, pop, results, sleepers = self.fn, piece.todo.pop, piece.results, self.shelf.sleepers
         # Of this thread: one that is shared would cost more than the call, without a GIL.
-        clean, item = True, (nothing := object())
+        clean, item, context = True, (nothing := object()), _EMPTY
         while clean:
             try:
-                while True:  # what a tiny call costs is in here
+                # What a tiny call costs is in here. No `try` within: 3.14 would count references.
+                while True:
                     item = pop()
-                    put(copy().run(fn, item))
+                    results.append((context := copy()).run(fn, item))
                     item = nothing
                     if sleepers:  # after that; see `_shelf`
-                        self.shelf.wake(start + len(results) - 1)
+                        self._after(piece, context, record)
             except BaseException as error:
                 if item is nothing:
                     if isinstance(error, IndexError):
@@ -173,17 +201,32 @@ class Eager(Flow):
                     raise
                 item = nothing
                 clean = isinstance(error, (Exception, Cancelled))
+                if record.task:
+                    record.end_task(context.run)
                 self._put_failure(piece, error)
+                self._after(piece, context, record)
         return clean
+
+    def _after(self, piece: Piece, context: contextvars.Context, record: _closing.Record) -> None:
+        """Close what a call has left, whose result is put; wake who sleeps until it is there."""
+        if piece.withheld is not None or record.task:
+            record.end_task(context.run)
+            piece.publish(self.shelf.sleepers)
+        self.shelf.wake(piece.start + len(piece.results) - 1)
 
     def _put_failure(self, piece: Piece, error: BaseException) -> None:
         index = piece.start + len(piece.results)
         value, mark = self.failed(index, error)
         piece.failed = piece.failed or mark == FAILED  # first; see there
         piece.results.append(value)
-        self.shelf.wake(index)
 
-    def _help(self, piece: Piece, copy: Callable[[], contextvars.Context], spot: Spot) -> bool:
+    def _help(
+        self,
+        piece: Piece,
+        copy: Callable[[], contextvars.Context],
+        spot: Spot,
+        record: _closing.Record,
+    ) -> bool:
         """Make calls of a piece as one of many; all do where the order is that of their ends."""
         shelf, clean = self.shelf, True
         pick = piece.pick_last if self.ordered else piece.pick_first
@@ -193,8 +236,13 @@ class Eager(Flow):
                     spot.index, item = pick()
             except IndexError:
                 break
+            context = copy()
             try:
-                value = copy().run(self.fn, item)
+                try:
+                    value = context.run(self.fn, item)
+                finally:
+                    if record.task:
+                        record.end_task(context.run)
             except BaseException as error:  # noqa: BLE001  every one is kept, for the consumer
                 clean = isinstance(error, (Exception, Cancelled))
                 value = self.failed(spot.index, error)[0]
@@ -204,7 +252,7 @@ class Eager(Flow):
                 piece.helped[spot.index] = value
             if shelf.sleepers:  # after that; see `_shelf`
                 shelf.wake(spot.index)
-            del item, value  # nothing of a finished call is kept
+            del item, value, context  # nothing of a finished call is kept
         return clean
 
     def _claim(self, job: Job) -> Piece | None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import functools
 
-from joinable import _frames, _runtime
+from joinable import _closing, _frames, _runtime
 from joinable._check import short
 from joinable._errors import Cancelled, CancelledError
 from joinable._typing import override
@@ -69,11 +69,16 @@ class Work:
         if self.recalled:  # there are executors that cannot cancel
             raise CancelledError("the call was taken back before it began")
         self.ident = _runtime.get_ident()
+        record = _closing.mine()
+        before = [*record.task]  # not ours: the thread is not, and may be that of the caller
         try:
             return self._context.run(self._fn, *self._args)
         except Cancelled as stopped:
             self.stopped = stopped  # there are executors that make a cancelled future of it
             raise
+        finally:
+            if [*record.task] != before:
+                record.end_call(before, self._context.run)
 
     @property
     def __name__(self) -> str:

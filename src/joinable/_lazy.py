@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import functools
 
-from joinable import _runtime
+from joinable import _closing, _runtime
 from joinable._calls import IDLE, READING
 from joinable._errors import Cancelled
 from joinable._flow import MOST, Flow
@@ -22,6 +22,7 @@ from joinable._typing import override
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import contextvars
     from collections.abc import Callable
 
     from joinable._calls import Spot
@@ -58,7 +59,7 @@ class Lazy(Flow):
     @override
     def read(self) -> None:
         if type(self.source) not in _PLAIN:
-            self.step = functools.partial(self.own.run, self.step)
+            self.step = functools.partial(_step, self.own, self.step)
 
     @override
     def is_ample(self) -> bool:
@@ -89,6 +90,7 @@ class Lazy(Flow):
         window, shelf, sleepers = self.window, self.shelf, self.shelf.sleepers
         values, marks = (shelf.values, shelf.marks) if isinstance(shelf, InOrder) else _NOWHERE
         append = shelf.values.append if isinstance(shelf, AsCompleted) else None
+        of_task = _closing.mine().task  # what a call has left to close
         first = clean = True
         while clean:
             spot.index = IDLE
@@ -112,9 +114,13 @@ class Lazy(Flow):
             if first:
                 self.arrived(job)
                 first = False
-            mark = DONE
+            mark, context = DONE, copy()
             try:
-                value = copy().run(fn, item)
+                try:
+                    value = context.run(fn, item)
+                finally:
+                    if of_task:
+                        _closing.mine().end_task(context.run)
             except BaseException as error:  # noqa: BLE001  every one is kept, for the consumer
                 clean = isinstance(error, (Exception, Cancelled))
                 value, mark = self.failed(index, error)
@@ -126,5 +132,15 @@ class Lazy(Flow):
                 append(value)
             if sleepers:  # after that; see `_shelf`
                 shelf.wake(index)
-            del item, value  # nothing of a finished call is kept while it waits for the next one
+            del item, value, context  # nothing of a finished call is kept during the next wait
         return clean
+
+
+def _step(own: contextvars.Context, step: Callable[[], object]) -> object:
+    """Take an item, in the source's context: a task of its own, which ends with that."""
+    record = _closing.mine()
+    try:
+        return own.run(step)
+    finally:
+        if record.task:
+            record.end_task(own.run)

@@ -14,10 +14,10 @@ import os
 import threading
 from concurrent.futures._base import CANCELLED_AND_NOTIFIED, FINISHED
 
-from joinable import _events, _frames, _park, _runtime, _timer, _unasked
+from joinable import _closing, _events, _frames, _park, _runtime, _timer, _unasked
 from joinable._errors import Cancelled, DeadlineExceeded
 from joinable._limits import too_late
-from joinable._scope import task_scope
+from joinable._scope import run_in, task_scope
 from joinable._task import Task
 from joinable._typing import override
 
@@ -91,10 +91,15 @@ class Running(Task["T"]):
         body: Callable[[], T] = launch.body  # type: ignore[assignment]
         context: contextvars.Context = launch.context  # type: ignore[assignment]
         launch.body = launch.context = None
+        record = _closing.mine()
         try:
             if _events.observers:
                 _events.emit(_events.Kind.STARTED, self)
-            result = context.run(body)
+            try:
+                result = context.run(body)
+            finally:
+                if record.task:
+                    _end_in(launch, context, record)
         except BaseException as error:  # noqa: BLE001  whatever it raised is the outcome
             del body, context
             scope = self._leave_scope(launch)
@@ -109,6 +114,8 @@ class Running(Task["T"]):
             else:
                 self._finish(FINISHED, result)
         del launch, scope  # an error's traceback leads here: it must not keep what is around us
+        if record.task:  # of callbacks
+            record.end_task()
         return True
 
     def _failed(self, parent: Link | None, scope: CancelScope | None, error: BaseException) -> None:
@@ -194,3 +201,8 @@ class Running(Task["T"]):
         traceback = _frames.trimmed(error.__traceback__)
         arguments = threading.ExceptHookArgs((type(error), error, traceback, self))
         _unasked.report(lambda: arguments)
+
+
+def _end_in(launch: Launch, context: contextvars.Context, record: _closing.Record) -> None:
+    """Close what belongs to the call that has ended: in its context, and in its scope."""
+    record.end_task(lambda close: context.run(run_in, launch, close))

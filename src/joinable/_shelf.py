@@ -14,6 +14,11 @@ for reading as for writing: the marks, which are a bytearray (of a list one plac
 a dict that is popped from, or a list of which a slice is taken. Of the two who lock it, the second
 sees all that the first has done before: so either the sleeper finds the result, or the worker finds
 the latch. A place is used again only after its taker has moved on what it has `given`.
+
+The owner of a piece may withhold results that it puts: `withheld` says from which one on. That is
+written before they are put, and read after a slice of them was taken: who sees a result sees that
+it is withheld. Publishing clears it, and *then* locks the results, before the latch is looked for:
+so either the sleeper, who has entered his, sees that, or the owner finds the latch.
 """
 
 from __future__ import annotations
@@ -53,7 +58,7 @@ class Shelf:
 
     def __init__(self) -> None:
         """Have nothing yet."""
-        self.sleepers: dict[int, Lock] = {}
+        self.sleepers: dict[int, Lock | None] = {}  # below zero: notes of lanes to themselves
 
     def wake(self, index: int) -> None:
         """Wake who sleeps until the result of this item is there."""
@@ -64,7 +69,8 @@ class Shelf:
     def wake_all(self) -> None:
         """Wake who sleeps."""
         for index in self.sleepers.copy():
-            Shelf.wake(self, index)
+            if index >= 0:
+                Shelf.wake(self, index)
 
     def take(self, index: int, most: int) -> list[object]:
         """Return what is there, from this result on: so many at most, and up to a failure."""
@@ -126,11 +132,26 @@ class Piece(Spot):
         self.results: list[object] = []
         self.helped: dict[int, object] = {}
         self.failed = False  # set before a failure is put behind what came before it
+        self.withheld: int | None = None  # results from this one on are not to be taken yet
 
     @override
     def at(self) -> int:
-        index = self.start + len(self.results)  # its owner's
+        withheld = self.withheld  # its owner may be closing what that call has left
+        index = self.start + (len(self.results) if withheld is None else withheld)  # its owner's
         return index if index < self.end else IDLE
+
+    def withhold(self, sleepers: dict[int, Lock | None]) -> None:
+        """Withhold results, from that of the call on which runs now; leave a note for its lane."""
+        if self.withheld is None:
+            self.withheld = len(self.results)
+        sleepers[-1 - self.start] = None
+
+    def publish(self, sleepers: dict[int, Lock | None]) -> None:
+        """Withhold nothing any more. Who sleeps until it is there is yet to be woken."""
+        # First: if a finalizer withholds something between the two, its note stays.
+        sleepers.pop(-1 - self.start, None)
+        self.withheld = None
+        _ = self.results[:0]  # locks, see above
 
     def pick_first(self) -> tuple[int, object]:
         """Take the first item, of a piece that has no owner; by one lane at a time.
@@ -164,7 +185,10 @@ class Piece(Spot):
             return self.results  # all of it at once: nobody writes there any more
         place = first - self.start
         results = self.results[place : place + most]
-        if self.failed:  # looked at after that
+        withheld = self.withheld  # looked at after that, as is `failed`
+        if withheld is not None:
+            del results[max(0, withheld - place) :]
+        if self.failed:
             results = _up_to_failure(results)
         self.results[place : place + len(results)] = [None] * len(results)
         while len(results) < most:  # looked at once at least
@@ -178,12 +202,12 @@ class Piece(Spot):
         return results
 
     def _is_whole(self) -> bool:
-        """Tell whether its owner has put all results of the piece, and none was of who helped."""
+        """Tell whether its owner has put and published all results, and none was of who helped."""
         if len(self.results) < self.end - self.start:
             return False
         # To look at the length locks nothing, and this does, see above. A copy would count
         # references that another thread has made: without a GIL that costs as much as a call.
-        return not self.results[:0]
+        return not self.results[:0] and self.withheld is None
 
     def failure(self, index: int) -> Failure | None:
         """Take out the failure that stands in the place of this result."""

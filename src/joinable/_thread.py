@@ -30,7 +30,7 @@ import sys
 import threading
 from concurrent.futures._base import CANCELLED_AND_NOTIFIED, FINISHED, PENDING, RUNNING
 
-from joinable import _chain, _exit, _running, _runtime, _timer
+from joinable import _chain, _closing, _exit, _running, _runtime, _timer
 from joinable._check import check_seconds
 from joinable._launch import Launch, check_call
 from joinable._running import Running, abandoned
@@ -309,6 +309,7 @@ class Thread(Running["T"], _Standard):
             if not self._finish(FINISHED, exception=fault):
                 raise
         finally:
+            _closing.mine().end_thread()
             if self.daemon:
                 _exit.ended()
             if begun:

@@ -15,18 +15,25 @@ never given to one that has ended, and of two that find the same idle worker one
 lies in `box` is the truth, the latch only ends a wait: an interrupt between the two costs time, at
 most `IDLE` seconds, and a latch that is released once too often costs one look more.
 
+What belongs to a worker (`_closing`) it closes before it ends. At exit those idle ones that have
+something to close are told to end, and waited for. One that is about to end on its own is among the
+leaving before it settles that; so the exit, which looks there after it has looked among the idle,
+finds it, or it has closed everything.
+
 After a fork the child starts from nothing: its parent's workers are not there.
 """
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import functools
 import itertools
+import logging
 import os
 import threading
 
-from joinable import _runtime
+from joinable import _closing, _runtime
 from joinable._chain import release
 
 TYPE_CHECKING = False
@@ -36,6 +43,8 @@ if TYPE_CHECKING:
     from joinable._typing import Lock
 
 __all__ = ["IDLE", "Job", "idle", "start"]
+
+_LOGGER = logging.getLogger("joinable")
 
 IDLE = 10.0
 """Seconds for which a worker that has nothing to do is kept."""
@@ -63,11 +72,18 @@ class Job:
         return True
 
 
+LAST_CHANCE = 10.0
+"""Seconds for which the exit waits for idle workers that close what belongs to them.
+
+That was asked for, so it is more than the moment that is given to what was left running. Closing
+that hangs must not hold the exit for ever.
+"""
+
 _NO_MORE = Job(bool, bool)
 
 
 class _Worker:
-    __slots__ = ("box", "latch", "name", "thread")
+    __slots__ = ("box", "latch", "name", "record", "thread")
 
     def __init__(self, name: str, job: Job) -> None:
         self.name = name
@@ -75,6 +91,7 @@ class _Worker:
         self.latch.acquire()
         self.box = {"job": job}
         self.thread: threading.Thread | None = None
+        self.record: _closing.Record | None = None
 
     def give(self, job: Job) -> bool:
         """Hand it a job; False when it has got another one, or ends."""
@@ -88,38 +105,55 @@ class _Worker:
             raise
         return True
 
+    def has_to_close(self) -> bool:
+        """Tell, while it is idle, whether something belongs to it that is closed when it ends."""
+        return self.record is not None and bool(self.record.thread)
+
     def live(self) -> None:
         """Do one job after the other: the life of the thread."""
-        self.thread = threading.current_thread()
+        self.thread = thread = threading.current_thread()
+        self.record = record = _closing.mine()
         pool = _pool
         job: Job | None = self.box.pop("job")
         while job is not None:
-            if not self._do(job, pool):
-                return
+            clean = self._do(job, pool, record)
             del job  # nothing of a finished one is kept
+            if record.task:  # of what was called when it was over
+                record.end_task()
+            if not clean:
+                break
             _runtime.at_rest()
-            job = self._next(pool)
+            job = self._next(pool, thread)
+        record.end_thread()
+        pool.leaving.pop(thread, None)
 
-    def _do(self, job: Job, pool: _Pool) -> bool:
+    def _do(self, job: Job, pool: _Pool, record: _closing.Record) -> bool:
         """Do one job; False when this thread is not to be used again."""
         thread = job.thread = threading.current_thread()
         if job.trip is not None:
             job.trip.arrive()
         mine = job.claim()
         clean = not mine or job.run(job)
+        if record.task:  # of an error's report, say
+            record.end_task()
         if clean:
             if thread.name != self.name:
                 thread.name = self.name
             pool.idle.append(self)
+        else:
+            pool.leaving[thread] = None  # before anybody is told: the exit looks for it there
         if mine:
             job.after(job)
         return clean
 
-    def _next(self, pool: _Pool) -> Job | None:
+    def _next(self, pool: _Pool, thread: threading.Thread) -> Job | None:
         """Wait for the next job; None when it is time to end."""
         while "job" not in self.box:
             if not _runtime.rest(self.latch, IDLE):
-                self.box.setdefault("job", _NO_MORE)
+                # First: whoever wants to give it a job then takes it from the idle ones.
+                pool.leaving[thread] = None
+                if self.box.setdefault("job", _NO_MORE) is not _NO_MORE:
+                    del pool.leaving[thread]  # at the last moment
         if self.box["job"] is not _NO_MORE:
             return self.box.pop("job")
         # It stays there, for those who find this worker among the idle ones.
@@ -133,10 +167,12 @@ class _Pool:
 
     def __init__(self) -> None:
         self.idle: list[_Worker] = []
+        self.leaving: dict[threading.Thread, None] = {}  # they close what is theirs, and end
         self.numbers = itertools.count(1)
 
 
 _pool = _Pool()
+_process: list[int] = []  # in which the hook is registered: multiprocessing clears it in a child
 
 
 def start(job: Job) -> None:
@@ -155,6 +191,10 @@ def start(job: Job) -> None:
         if worker.give(job):
             return
     _prepare()
+    if os.getpid() not in _process:
+        _process[:] = [os.getpid()]
+        atexit.unregister(_have_closed)
+        atexit.register(_have_closed)
     new = _Worker(f"joinable-worker-{next(pool.numbers)}", job)
     try:
         _runtime.start_worker(new.live, new.name)
@@ -194,6 +234,20 @@ def _send_home() -> None:
         thread = worker.thread
         if worker.give(_NO_MORE) and thread is not None:
             _runtime.join(thread)
+
+
+def _have_closed() -> None:
+    """Let the idle ones end that have something to close, and give them some time for it."""
+    pool = _pool
+    told = [each for each in pool.idle.copy() if each.has_to_close() and each.give(_NO_MORE)]
+    # Who was told may be among the leaving by now, too.
+    closing = dict.fromkeys([*(each.thread for each in told if each.thread), *pool.leaving])
+    end = _runtime.monotonic() + LAST_CHANCE
+    for thread in closing:
+        _runtime.join(thread, max(0.0, end - _runtime.monotonic()))
+    left = ", ".join(thread.name for thread in closing if thread.is_alive())
+    if left:
+        _LOGGER.warning("the exit has waited for %g s and leaves %s", LAST_CHANCE, left)
 
 
 def renew() -> tuple[Callable[[], object], Callable[[], object]]:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import ours
 import standard
 from contest import OURS, Contender, Contest, Limit
-from joinable import sync
+from joinable import ThreadLocal, sync
 from ours import JOINABLE
 
 if TYPE_CHECKING:
@@ -278,6 +278,39 @@ def sync_rows() -> list[Contest]:
     ]
 
 
+class Bag:
+    """An object with one attribute, as a `threading.local` is used."""
+
+    value: int
+
+
+def turns_of_attributes(local: Bag) -> None:
+    for _ in range(TURNS):
+        _ = local.value
+
+
+def turns_of_gets(local: ThreadLocal[int]) -> None:
+    for _ in range(TURNS):
+        local.get()
+
+
+def local_row() -> Contest:
+    mine = ThreadLocal(int)
+
+    def ours() -> None:
+        mine.get()
+        turns_of_gets(mine)
+
+    theirs: Any = threading.local()
+
+    def standard() -> None:
+        theirs.value = 0  # in the thread that measures
+        turns_of_attributes(theirs)
+
+    limits = (Limit("threading", 3.0),)
+    return Contest("local", "ThreadLocal: get a value", pair(ours, standard), limits)
+
+
 def all_rows(tools: Sequence[Tool]) -> list[Contest]:
     """Return every contest that is measured inside this process."""
     return [
@@ -288,4 +321,5 @@ def all_rows(tools: Sequence[Tool]) -> list[Contest]:
         sleeping_row(tools),
         busy_row(tools),
         *sync_rows(),
+        local_row(),
     ]

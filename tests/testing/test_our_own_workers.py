@@ -548,8 +548,9 @@ FAULTS = {
     "a worker whose time is up does not settle that it ends": Fault(
         _Worker,
         "_next",
-        'self.box.setdefault("job", _NO_MORE)',
-        "break",
+        'if self.box.setdefault("job", _NO_MORE) is not _NO_MORE:\n'
+        "                del pool.leaving[thread]  # at the last moment\n",
+        "break\n",
         a_job_comes_when_a_worker_retires,
     ),
     "a job is put into the box of one that has ended": Fault(
@@ -569,9 +570,8 @@ FAULTS = {
     "a worker is idle after it is told": Fault(
         _Worker,
         "_do",
-        "        pool.idle.append(self)\n    if mine:\n        job.after(job)",
-        "        pass\n    if mine:\n        job.after(job)\n    if clean:\n"
-        "        pool.idle.append(self)",
+        "        pool.idle.append(self)\n",
+        "        job.after(job)\n        mine = False\n        pool.idle.append(self)\n",
         a_worker_is_idle_before_it_is_told,
     ),
     "a spoiled worker is used again": Fault(

@@ -7,9 +7,23 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import sqlite3
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, assert_type
 
-from joinable import DeadlineExceeded, Stream, Task, Thread, run_all, run_each, spawn, threaded
+from joinable import (
+    DeadlineExceeded,
+    Stream,
+    Task,
+    Thread,
+    ThreadLocal,
+    bind,
+    carry,
+    run_all,
+    run_each,
+    spawn,
+    threaded,
+)
 from joinable.executors import dask_executor
 
 if TYPE_CHECKING:
@@ -201,3 +215,42 @@ class Client:
 
 assert_type(dask_executor(Client()), concurrent.futures.Executor)
 dask_executor(pool)  # type: ignore[arg-type]
+
+
+# ------------------------------------------------------------------ ThreadLocal, bind, carry
+
+connection = ThreadLocal(
+    lambda: sqlite3.connect(":memory:"), on_exit=sqlite3.Connection.close, per="thread"
+)
+assert_type(connection, ThreadLocal[sqlite3.Connection])
+assert_type(connection.get(), sqlite3.Connection)
+local = assert_type(ThreadLocal[list[str]](list), ThreadLocal[list[str]])
+assert_type(local.get(), list[str])
+local.set(["a"])
+local.set([1])  # type: ignore[list-item]
+assert_type(local.delete(), None)
+ThreadLocal(number, on_exit=str.upper)  # type: ignore[misc]
+ThreadLocal(number, per="process")  # type: ignore[arg-type]
+ThreadLocal(3)  # type: ignore[arg-type]
+
+who: ContextVar[str | None] = ContextVar("who", default=None)
+count: ContextVar[int] = ContextVar("count")
+
+
+def bound() -> int:
+    with bind(who, "ann"), bind(local, []), local.bind(["b"]):
+        assert_type(who.get(), "str | None")
+    with bind(who, None, count, 1, local, ["a"], connection, connection.get()) as nothing_new:
+        assert_type(nothing_new, None)
+        return 1  # a bind swallows nothing: there is no way past this line
+
+
+bind(who, 3)  # type: ignore[misc]
+bind(who, "ann", count, "one")  # type: ignore[misc]
+bind(who)  # type: ignore[call-overload]
+bind("who", "ann")  # type: ignore[call-overload]
+
+carried = carry(scale)
+assert_type(carried(2.0, by=3), float)
+carried("2")  # type: ignore[arg-type]
+carry(3)  # type: ignore[arg-type]
