@@ -24,6 +24,7 @@ PAGES = [
     "index.md",
     "how-to/deadlines-and-cancellation.md",
     "how-to/stop-a-blocked-call.md",
+    "how-to/context.md",
 ]
 
 
