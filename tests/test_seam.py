@@ -17,6 +17,7 @@ from joinable import _events as events
 from joinable import _frames as frames
 from joinable import _runtime as runtime
 from joinable import spawn
+from processes import run
 
 if TYPE_CHECKING:
     import queue
@@ -258,6 +259,38 @@ def test_current_line_tells_where_a_thread_is_and_nothing_of_one_that_has_ended(
     here = frames.current_line(threading.get_ident())
     assert here is not None
     assert here.startswith(f"{__file__}:")  # our own lines are passed over
+
+
+def test_where_a_thread_is_can_be_asked_while_the_collector_comes_upon_what_is_local_to_one() -> (
+    None
+):
+    """In a process of its own: before 3.11.9 the interpreter would wait for itself there."""
+    done = run(
+        """
+        import gc, threading
+        from joinable import _frames
+
+        class Holder:
+            pass
+
+        for _ in range(50):
+            gc.disable()
+            for _ in range(5):
+                holder = Holder()
+                holder.itself, holder.local = holder, threading.local()
+                holder.local.value = 1
+                del holder
+            gc.set_threshold(1)
+            gc.enable()
+            assert _frames.current_line(threading.get_ident())
+            assert _frames.stack(threading.get_ident())
+            assert gc.isenabled()
+        gc.disable()
+        _frames.current_line(threading.get_ident())
+        assert not gc.isenabled()
+        """
+    )
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_a_stack_of_our_own_frames_has_a_place_all_the_same() -> None:

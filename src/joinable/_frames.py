@@ -7,6 +7,7 @@ a frame keeps alive all that its function held.
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import sys
 
@@ -83,6 +84,24 @@ def cut_behind(error: BaseException, code: CodeType) -> None:
         BaseException.with_traceback(error, trimmed(traceback.tb_next))
 
 
+def frames() -> dict[int, FrameType]:
+    """Return the frame that each thread of this interpreter is at, by ident."""
+    if sys.version_info >= (3, 12):
+        # Documented, in spite of its name.
+        return sys._current_frames()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    # Before 3.11.9 it waits for itself when the garbage collector, in the midst of it, comes upon a
+    # `threading.local` (cpython#106883). Of two threads that ask at the very same time, the one
+    # that ends first switches the collector on again for both.
+    is_on = gc.isenabled()
+    try:
+        if is_on:
+            gc.disable()
+        return sys._current_frames()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    finally:
+        if is_on:
+            gc.enable()
+
+
 def current_line(ident: int | None) -> str | None:
     """Tell which line the thread is at now; None when it has ended.
 
@@ -90,9 +109,7 @@ def current_line(ident: int | None) -> str | None:
     `threading.py:355 in wait, called from app.py:12 in fetch`. Lines of ours are passed over, where
     there is another one.
     """
-    # Documented, in spite of its name.
-    frames = sys._current_frames()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-    frame = None if ident is None else frames.get(ident)
+    frame = None if ident is None else frames().get(ident)
     if frame is None:
         return None
     outer: FrameType | None = frame
@@ -111,8 +128,7 @@ def stack(ident: int | None) -> str:
     """
     import traceback  # noqa: PLC0415  slow to import, and seldom needed
 
-    frames = sys._current_frames()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-    frame = None if ident is None else frames.get(ident)
+    frame = None if ident is None else frames().get(ident)
     lines = [*traceback.walk_stack(frame)] if frame is not None else []
     while lines and not _is_users(lines[-1][0].f_code.co_filename):
         lines.pop()  # what the interpreter and we do to begin a thread

@@ -7,10 +7,10 @@ fields before the first strand runs and after the last has given control back, o
 
 from __future__ import annotations
 
-import sys
 import traceback
 from typing import TYPE_CHECKING
 
+from joinable import _frames
 from joinable.testing import _real, _scheduler
 from joinable.testing._errors import UnseenBlockError
 
@@ -69,7 +69,7 @@ def _interrupt(scheduler: Scheduler) -> None:
 
 def _give_up(scheduler: Scheduler) -> None:
     me = scheduler.current
-    frame = sys._current_frames().get(me.ident)
+    frame = _frames.frames().get(me.ident)
     stack = "".join(traceback.format_stack(frame)) if frame is not None else ""
     scheduler.ending = True
     # Before it loses control, so that a strand that comes back now sees a run that has failed.

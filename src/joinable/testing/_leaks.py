@@ -21,7 +21,6 @@ import contextlib
 import fnmatch
 import functools
 import inspect
-import sys
 import threading
 import time
 import weakref
@@ -268,7 +267,7 @@ def _join(thread: threading.Thread, timeout: float) -> None:
 
 
 def _idents() -> set[int]:
-    return set(sys._current_frames())  # pyright: ignore[reportPrivateUsage]
+    return set(_frames.frames())
 
 
 def _tell_thread(thread: threading.Thread) -> str:

@@ -20,6 +20,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, NamedTuple
 
+from joinable import _frames
 from joinable.testing import _real
 from joinable.testing._errors import (
     DeadlockError,
@@ -325,11 +326,11 @@ class Scheduler:
     # -- what people read ----------------------------------------------------------------------
 
     def _line_of(self, strand: Strand) -> Line:
-        return user_line(sys._current_frames().get(strand.ident))
+        return user_line(_frames.frames().get(strand.ident))
 
     def blocked(self) -> list[str]:
         """Tell what each blocked strand waits for, and where."""
-        frames = sys._current_frames()
+        frames = _frames.frames()
         return [
             f"{s.name} waits for {s.wait.describe()} at {user_line(frames.get(s.ident))}"
             for s in self.alive
