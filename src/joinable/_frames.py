@@ -84,22 +84,29 @@ def cut_behind(error: BaseException, code: CodeType) -> None:
         BaseException.with_traceback(error, trimmed(traceback.tb_next))
 
 
-def frames() -> dict[int, FrameType]:
-    """Return the frame that each thread of this interpreter is at, by ident."""
-    if sys.version_info >= (3, 12):
+if sys.version_info >= (3, 12) or TYPE_CHECKING:
+
+    def frames() -> dict[int, FrameType]:
+        """Return the frame that each thread of this interpreter is at, by ident."""
         # Documented, in spite of its name.
         return sys._current_frames()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-    # Before 3.11.9 it waits for itself when the garbage collector, in the midst of it, comes upon a
-    # `threading.local` (cpython#106883). Of two threads that ask at the very same time, the one
-    # that ends first switches the collector on again for both.
-    is_on = gc.isenabled()
-    try:
-        if is_on:
-            gc.disable()
-        return sys._current_frames()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-    finally:
-        if is_on:
-            gc.enable()
+else:
+
+    def frames() -> dict[int, FrameType]:
+        """Return the frame that each thread of this interpreter is at, by ident.
+
+        Before 3.11.9 that waits for itself when the garbage collector, in the midst of it, comes
+        upon a `threading.local` (cpython#106883). Of two threads that ask at the very same time,
+        the one that ends first switches the collector on again for both.
+        """
+        is_on = gc.isenabled()
+        try:
+            if is_on:
+                gc.disable()
+            return sys._current_frames()  # noqa: SLF001
+        finally:
+            if is_on:
+                gc.enable()
 
 
 def current_line(ident: int | None) -> str | None:

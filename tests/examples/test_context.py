@@ -38,9 +38,8 @@ def start(*command: str) -> subprocess.CompletedProcess[str]:
 
 def builds() -> list[tuple[str, ...]]:
     """Return the options that make this interpreter start its threads as each build does."""
-    if sys.version_info < (3, 14):
-        return [()]
-    return [("-X", "thread_inherit_context=0"), ("-X", "thread_inherit_context=1")]
+    option = "thread_inherit_context"  # from 3.14 on
+    return [("-X", f"{option}={value}") for value in (0, 1)] if hasattr(sys.flags, option) else [()]
 
 
 @pytest.mark.parametrize("build", builds(), ids=lambda build: "".join(build[1:]) or "before 3.14")
