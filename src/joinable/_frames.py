@@ -7,7 +7,6 @@ a frame keeps alive all that its function held.
 from __future__ import annotations
 
 import contextlib
-import gc
 import os
 import sys
 
@@ -99,6 +98,8 @@ else:
         upon a `threading.local` (cpython#106883). Of two threads that ask at the very same time,
         the one that ends first switches the collector on again for both.
         """
+        import gc  # noqa: PLC0415  for those interpreters alone
+
         is_on = gc.isenabled()
         try:
             if is_on:

@@ -261,9 +261,11 @@ def all_is_worked_off() -> None:
     hands = Hands(None, 3)
     hands.call()
     assert hands.is_over(3)
-    here = idle()  # one that was called off may be on its way yet
+    here = idle()
     assert len(here) == len({*here})
-    assert {*hands.takers} <= {*here}
+    # One at a time is on its way. If that is called off it is idle only when it has seen that, and
+    # it may have taken something before.
+    assert len({*hands.takers} - {*here}) <= 1
 
 
 def two_at_a_time() -> None:
