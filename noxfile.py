@@ -147,6 +147,7 @@ def cpython(session: nox.Session) -> None:
     install(session)
     name_interpreter(session)
     session.run("python", "tests/cpython/run.py", *session.posargs)
+    session.run("python", "tests/cpython/run.py", "--pool", *session.posargs)
 
 
 @nox.session(python=CLUSTER_PYTHON)

@@ -23,6 +23,7 @@ from joinable import (
     sleep,
     spawn,
 )
+from joinable._check import some_workers
 from waiting import LONG, PATIENCE, Gate, Waiter, interrupt_waiting_main, until
 
 if TYPE_CHECKING:
@@ -113,14 +114,8 @@ def test_no_more_than_the_window_is_ahead_of_the_consumer(workers: int, buffersi
 def test_without_a_limit_the_executor_has_all_that_the_window_holds() -> None:
     desk = Desk()
     with run_each(abs, itertools.count(), buffersize=10, executor=desk):
-        workers = _some_workers()
+        workers = some_workers()
         assert len(desk.futures) == workers + 10
-
-
-def _some_workers() -> int:
-    from joinable._each import _some_workers  # noqa: PLC0415
-
-    return _some_workers()
 
 
 def test_without_a_buffersize_all_is_handed_in_at_the_call() -> None:

@@ -28,6 +28,7 @@ from joinable._thread import Thread, abandoned_threads
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from joinable._context import bind, carry
+    from joinable._pool import ThreadPool
     from joinable._thread_local import ThreadLocal
 
 __all__ = [
@@ -42,6 +43,7 @@ __all__ = [
     "TaskGroup",
     "Thread",
     "ThreadLocal",
+    "ThreadPool",
     "abandoned_threads",
     "bind",
     "carry",
@@ -61,6 +63,7 @@ __all__ = [
 
 _LATER = {
     "ThreadLocal": "joinable._thread_local",
+    "ThreadPool": "joinable._pool",
     "bind": "joinable._context",
     "carry": "joinable._context",
 }

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import functools
+import os
 from types import CodeType
 
-_COROUTINE_FLAGS = (
+COROUTINE_FLAGS = (
     0x80 | 0x200
 )  # CO_COROUTINE, CO_ASYNC_GENERATOR of `inspect`, which is slow to import
+
+
+_MOST = 32  # workers, unless told otherwise: as many as a standard pool has
 
 
 def check_callable(value: object, where: str) -> None:
@@ -15,14 +20,14 @@ def check_callable(value: object, where: str) -> None:
         raise TypeError(f"{where} must be callable, not {_kind(value)} ({short(value)})")
     code: object = getattr(value, "__code__", None)
     # A proxy has any attribute that it is asked for: a remote `__code__` is no code.
-    if isinstance(code, CodeType) and code.co_flags & _COROUTINE_FLAGS:
+    if isinstance(code, CodeType) and code.co_flags & COROUTINE_FLAGS:
         raise TypeError(
             f"{where} is the coroutine function {short(value)}: calling it in a thread would make "
             "a coroutine and run nothing; pass a plain function, or one that calls asyncio.run()"
         )
 
 
-def check_workers(value: object) -> None:
+def check_workers(value: object, default: str = "no bound") -> None:
     """Raise unless `value` is None or a whole number of at least 1."""
     if value is None:
         return
@@ -31,7 +36,7 @@ def check_workers(value: object) -> None:
             f"max_workers must be a whole number or None, not {_kind(value)} ({short(value)})"
         )
     if value < 1:
-        raise ValueError(f"max_workers must be at least 1, not {value}; leave it out for no bound")
+        raise ValueError(f"max_workers must be at least 1, not {value}; leave it out for {default}")
 
 
 def check_count(value: object, where: str, least: int | None = 0) -> None:
@@ -89,3 +94,29 @@ def short(value: object) -> str:
     except Exception:  # noqa: BLE001  what is shown is a detail of the message that needs it
         text = f"<{type(value).__name__} that has no repr>"
     return text if len(text) <= 60 else text[:57] + "..."
+
+
+def name_of(fn: object) -> str:
+    """Return what a function is called; of a partial, what that calls."""
+    while isinstance(fn, functools.partial):
+        fn = fn.func
+    name = getattr(fn, "__name__", None)
+    return name if isinstance(name, str) else type(fn).__name__
+
+
+def check_iterable(value: object, where: str) -> None:
+    """Raise TypeError unless `value` has items that a thread can take."""
+    if hasattr(value, "__iter__") or hasattr(value, "__getitem__"):
+        return
+    hint = ""
+    if hasattr(value, "__aiter__"):
+        hint = "; threads cannot take from an asynchronous one"
+    elif callable(value):
+        hint = "; to run several functions, use run_all"
+    raise TypeError(f"{where} must be iterable, not {short(value)}{hint}")
+
+
+def some_workers() -> int:
+    """Return how many threads a pool has that was not told, as a standard one from 3.13 on."""
+    processors: int | None = getattr(os, "process_cpu_count", os.cpu_count)()
+    return min(_MOST, (processors or 1) + 4)

@@ -245,6 +245,7 @@ class Crew:
                 return
             self._lenders.append(held)
         try:
+            self.make_way()
             with contextlib.suppress(Cancelled):
                 _park.park(held, deadline)
         finally:
@@ -252,6 +253,9 @@ class Crew:
                 if held in self._lenders:
                     self._lenders.remove(held)
                     self.limit -= 1
+
+    def make_way(self) -> None:
+        """See that a lane which only waits for something to do leaves, if there is one."""
 
     def _give_back(self) -> None:
         while self._lenders and len(self.lanes) < self.limit:

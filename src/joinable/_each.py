@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import functools
 import math
-import os
 
 from joinable import _chain
 from joinable._check import (
     check_callable,
     check_count,
     check_flag,
+    check_iterable,
     check_span,
     check_workers,
-    short,
+    some_workers,
 )
 from joinable._stream import Stream
 from joinable._typing import overload
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from joinable._typing import T1, T2, T3, T4, T5, SupportsSubmit, T
 
 __all__ = ["run_each"]
-
-_MOST = 32  # workers, unless told otherwise: as many as a standard pool has
 
 
 @overload
@@ -314,7 +312,7 @@ def run_each(  # noqa: PLR0913  each of them is asked for by some
     if not iterables:
         raise TypeError("run_each needs something to call fn with: run_each(fn, items)")
     for position, iterable in enumerate(iterables):
-        _check_iterable(iterable, f"iterables[{position}]")
+        check_iterable(iterable, f"iterables[{position}]")
     check_workers(max_workers)
     check_flag(ordered, "ordered")
     check_flag(return_exceptions, "return_exceptions")
@@ -329,7 +327,7 @@ def run_each(  # noqa: PLR0913  each of them is asked for by some
         fn if simple or executor is not None else _spread(fn),
         iter(iterables[0]) if simple else zip(*iterables, strict=False),
         ordered=ordered,
-        max_workers=_some_workers() if max_workers is None else max_workers,
+        max_workers=some_workers() if max_workers is None else max_workers,
         buffersize=buffersize or 0,
         timeout=timeout,
         return_exceptions=return_exceptions,
@@ -339,27 +337,11 @@ def run_each(  # noqa: PLR0913  each of them is asked for by some
     return stream
 
 
-def _check_iterable(value: object, where: str) -> None:
-    if hasattr(value, "__iter__") or hasattr(value, "__getitem__"):
-        return
-    hint = ""
-    if hasattr(value, "__aiter__"):
-        hint = "; threads cannot take from an asynchronous one"
-    elif callable(value):
-        hint = "; to run several functions, use run_all"
-    raise TypeError(f"{where} must be iterable, not {short(value)}{hint}")
-
-
 def _spread(fn: Callable[..., object]) -> Callable[[Iterable[object]], object]:
     def call(arguments: Iterable[object]) -> object:
         return fn(*arguments)
 
     return call
-
-
-def _some_workers() -> int:
-    processors: int | None = getattr(os, "process_cpu_count", os.cpu_count)()
-    return min(_MOST, (processors or 1) + 4)
 
 
 def _kind(

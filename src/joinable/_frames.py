@@ -43,6 +43,14 @@ def caller(depth: int = 1) -> Place:
     return ("<joinable>", 0) if frame is None else (frame.f_code.co_filename, frame.f_lineno)
 
 
+def place_in(code: CodeType, instruction: int) -> Place | None:
+    """Return the line of an instruction; None where it is the library's own."""
+    if code.co_filename.startswith(_OURS):
+        return None
+    lines = (line for start, end, line in code.co_lines() if start <= instruction < end)
+    return code.co_filename, next(lines, None) or code.co_firstlineno
+
+
 _traceback_of: Callable[[BaseException], TracebackType | None] = vars(BaseException)[
     "__traceback__"
 ].__get__

@@ -29,7 +29,7 @@ import sys
 
 from joinable import _chain, _frames, _park, _runtime
 from joinable._call import Call
-from joinable._check import check_callable, check_span, check_workers, short
+from joinable._check import check_callable, check_span, check_workers, name_of, short
 from joinable._errors import Cancelled, CancelledError, DeadlineExceeded, GroupClosed
 from joinable._hands import Hands
 from joinable._limits import failing
@@ -174,7 +174,7 @@ class TaskGroup:
 
     def _start(self, fn: object, body: functools.partial[T]) -> Task[T]:
         crew = self._crew
-        name = f"{self._name}-{next(self._serial)} ({_name_of(fn)})"
+        name = f"{self._name}-{next(self._serial)} ({name_of(fn)})"
         call: Call[T] = Call(self, crew, self._scope, name, body)
         if self._process != os.getpid():  # first: the lock may be held by a thread not here
             raise RuntimeError(f"{self._name!r} is of the process that forked this one")
@@ -455,10 +455,3 @@ class TaskGroup:
 
     def _runners(self) -> list[tuple[str, int | None]]:
         return [(call.name, call._runner) for call in self._crew.running.copy()]
-
-
-def _name_of(fn: object) -> str:
-    while isinstance(fn, functools.partial):
-        fn = fn.func
-    name = getattr(fn, "__name__", None)
-    return name if isinstance(name, str) else type(fn).__name__

@@ -62,7 +62,7 @@ _LOGGER = logging.getLogger("concurrent.futures")
 # A Future's states are strings. `CANCELLED` itself only ever comes from outside (a test sets it).
 CANCELLED_STATES = frozenset((CANCELLED, CANCELLED_AND_NOTIFIED))
 DONE_STATES = CANCELLED_STATES | {FINISHED}
-_BEGUN_OR_NOT = frozenset((PENDING, RUNNING))
+BEGUN_OR_NOT = frozenset((PENDING, RUNNING))
 _KINDS = {FINISHED: _events.Kind.DONE, **dict.fromkeys(CANCELLED_STATES, _events.Kind.CANCELLED)}
 
 
@@ -71,8 +71,6 @@ class Outcome(Future["T"]):
 
     # What a task begins with, on the class: the finalizer finds it on a task whose constructor did
     # not run, and each attribute that is set only when needed makes a task cheaper.
-    _exception: BaseException | None = None
-    _result: T | None = None
     _traceback: TracebackType | None = None
     _made_condition: threading.Condition | None = None
     _runner: int | None = None
@@ -90,6 +88,8 @@ class Outcome(Future["T"]):
         # Not Future's constructor: it makes a Condition.
         self._mutex = _runtime.allocate_mutex()
         self._state = PENDING
+        self._result: T | None = None
+        self._exception: BaseException | None = None
         self._waiters = []
         self._done_callbacks: list[Callable[[Future[T]], object]] = []
         self._latches: list[Lock] = []
@@ -101,7 +101,7 @@ class Outcome(Future["T"]):
         state: str,
         result: T | None = None,
         exception: BaseException | None = None,
-        allowed: frozenset[str] = _BEGUN_OR_NOT,
+        allowed: frozenset[str] = BEGUN_OR_NOT,
     ) -> bool:
         """Write the outcome and wake everybody; False, and nothing is done, from another state."""
         # Before the lock: an exception's class may have its own idea of `with_traceback`.

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import contextvars
     from collections.abc import Callable
 
-    from joinable._chain import Link
+    from joinable._chain import Deputy, Link
     from joinable._launch import Launch
     from joinable._scope import CancelScope
     from joinable._typing import Lock, T
@@ -66,7 +66,7 @@ class Running(Task["T"]):
                 launch.link = task_scope(launch.parent)
         return launch.link  # type: ignore[return-value]  # what `task_scope` makes
 
-    def _leave_scope(self, launch: Launch) -> CancelScope | None:
+    def _leave_scope(self, launch: Launch | Deputy) -> CancelScope | None:
         """Close the scope of the call, which has ended; None where it was never made.
 
         One that a `cancel` is just making comes too late.

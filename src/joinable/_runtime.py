@@ -18,6 +18,7 @@ from __future__ import annotations
 import _thread
 import contextlib
 import contextvars
+import functools
 import math
 import os
 import queue
@@ -229,6 +230,28 @@ def start_worker(function: Callable[[], object], name: str) -> threading.Thread:
 def rest(lock: Lock, seconds: float) -> bool:
     """Wait as a worker does that has nothing to do: in real time, and no clock counts it."""
     return lock.acquire(timeout=seconds)
+
+
+def make_bed() -> tuple[Callable[[], object], Callable[[float], bool]]:
+    """Return what wakes one thread that rests, each time once, and how it rests so many seconds.
+
+    The second returns False when the time is up. In C, the first can be called in one step with
+    what gives it out. Without a GIL a thread that waits for a lock spends as long as the whole
+    hand-over takes on asking for it again and again; one that waits for a message sleeps.
+    """
+    if not getattr(sys, "_is_gil_enabled", lambda: True)() and sys.version_info >= (3, 14):
+        channel: queue.SimpleQueue[bool] = make_channel()
+        return functools.partial(channel.put, True), functools.partial(_rest_for, channel)
+    latch = allocate_lock()
+    latch.acquire()
+    return latch.release, functools.partial(latch.acquire, True)  # as `rest` does
+
+
+def _rest_for(channel: queue.SimpleQueue[bool], seconds: float) -> bool:
+    try:
+        return channel.get(timeout=seconds)
+    except queue.Empty:
+        return False
 
 
 def departing() -> Trip | None:

@@ -114,12 +114,12 @@ class Task(Outcome["T"]):
         """
         if self._state not in DONE_STATES:
             self._wait(timeout)
-        self._asked = True
         if self._state in CANCELLED_STATES:
             raise self._cancellation()
         error = self._exception
         if error is None:
             return self._result  # type: ignore[return-value]  # set before _state
+        self._asked = True
         try:
             raise BaseException.with_traceback(error, self._traceback)
         finally:

@@ -190,7 +190,7 @@ def start(job: Job) -> None:
             break
         if worker.give(job):
             return
-    _prepare()
+    prepare()
     if os.getpid() not in _process:
         _process[:] = [os.getpid()]
         atexit.unregister(_have_closed)
@@ -210,7 +210,8 @@ def idle() -> list[threading.Thread]:
 
 
 @functools.cache  # once in the life of a process: a child inherits it, and it cannot be undone
-def _prepare() -> None:
+def prepare() -> None:
+    """Register what is to be done after a fork and, where workers cannot be daemons, at exit."""
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=_forget)
     if not _runtime.daemons_allowed():

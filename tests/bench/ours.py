@@ -58,6 +58,18 @@ def group(call: Callable[[], object], count: int) -> None:
             tasks.spawn(call)
 
 
+def pool_in_turn(call: Callable[[], object], count: int) -> None:
+    with joinable.ThreadPool(8) as pool:
+        for _ in range(count):
+            pool.submit(call).result()
+
+
+def pool_at_once(call: Callable[[], object], count: int, workers: int) -> None:
+    with joinable.ThreadPool(workers) as pool:
+        for task in [pool.submit(call) for _ in range(count)]:
+            task.result()
+
+
 def cold(contender: Callable[[], object]) -> Callable[[], object]:
     """Let it find no idle worker of the library's."""
 

@@ -151,6 +151,33 @@ def task_row(tools: Sequence[Tool]) -> Contest:
     return Contest("group", f"TaskGroup: {THREADS} tasks, no-ops", ways, (limit,))
 
 
+def pool_rows() -> list[Contest]:
+    in_turn = {
+        OURS: Contender(partial(ours.pool_in_turn, nothing, THREADS)),
+        EXECUTOR: Contender(partial(standard.submit_in_turn, nothing, THREADS)),
+        "two hand-overs": Contender(partial(standard.hand_over_in_turn, THREADS)),
+    }
+    at_once = {
+        OURS: Contender(partial(ours.pool_at_once, nothing, len(ITEMS), 8)),
+        EXECUTOR: Contender(partial(standard.submit, nothing, len(ITEMS), 8)),
+    }
+    bounds = (Limit(EXECUTOR, 1.0 if FREE else 0.85), Limit("two hand-overs", 1.35))
+    return [
+        Contest(
+            "pool-one",
+            "ThreadPool: submit one call, wait for it",
+            in_turn,
+            bounds[: 1 if FREE else 2],
+        ),
+        Contest(
+            "pool-many",
+            "ThreadPool: submit 20 000 calls, take the results, 8 workers",
+            at_once,
+            (Limit(EXECUTOR, 0.30 if FREE else 0.25),),
+        ),
+    ]
+
+
 def run_all_rows(tools: Sequence[Tool]) -> list[Contest]:
     warm = contenders(tools, "gather", blocking, THREADS, THREADS)
     new = partial(standard.threads, blocking, THREADS, THREADS)
@@ -316,6 +343,7 @@ def all_rows(tools: Sequence[Tool]) -> list[Contest]:
     return [
         *thread_rows(),
         task_row(tools),
+        *pool_rows(),
         *run_all_rows(tools),
         *stream_rows(tools),
         sleeping_row(tools),

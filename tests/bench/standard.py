@@ -41,6 +41,31 @@ def submit(call: Callable[[], object], count: int, workers: int) -> None:
             future.result()
 
 
+def submit_in_turn(call: Callable[[], object], count: int) -> None:
+    with ThreadPoolExecutor(8) as executor:
+        for _ in range(count):
+            executor.submit(call).result()
+
+
+def hand_over_in_turn(count: int) -> None:
+    """Wake another thread, and be woken by it: what no pool can do without."""
+    there, back = threading.Lock(), threading.Lock()
+    there.acquire()
+    back.acquire()
+
+    def answer() -> None:
+        for _ in range(count):
+            there.acquire()
+            back.release()
+
+    thread = threading.Thread(target=answer)
+    thread.start()
+    for _ in range(count):
+        there.release()
+        back.acquire()
+    thread.join()
+
+
 def submit_failures(call: Callable[[], object], count: int, workers: int) -> None:
     with ThreadPoolExecutor(workers) as executor:
         for future in [executor.submit(call) for _ in range(count)]:

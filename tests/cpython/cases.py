@@ -16,13 +16,19 @@ if TYPE_CHECKING:
 MODULES = (
     "test_threading",  # with all of `lock_tests`; test_thread has but its LockTests once more
     "test_concurrent_futures.test_future",
-    # These use a standard ThreadPoolExecutor, made of our threads and giving out our tasks.
+    # These use a ThreadPoolExecutor: the standard one, made of our threads and giving out our
+    # tasks, or ours (`POOL_MODULES`).
     "test_concurrent_futures.test_wait",
     "test_concurrent_futures.test_as_completed",
     "test_concurrent_futures.test_thread_pool",
     "test_concurrent_futures.test_shutdown",
     "test_queue",
 )
+POOL_MODULES = tuple(
+    f"test_concurrent_futures.{name}"
+    for name in ("test_thread_pool", "test_shutdown", "test_wait", "test_as_completed")
+)
+"""Those that use a pool: run once more, with ours."""
 # The classes in these modules that would test nothing of ours: the standard RLock; `Timer`, which
 # is built on the real Thread; the list of the standard module's public names; `SimpleQueue`.
 _NOT_OURS = frozenset(

@@ -76,6 +76,31 @@ DIFFERENCES = {
 """A difference a case. The name of a case is without the leading `test.`."""
 
 
-def on(interpreter: str) -> dict[str, Difference]:
+_POOL = "test_concurrent_futures.test_thread_pool.ThreadPoolExecutorTest."
+_SHUTDOWN = "test_concurrent_futures.test_shutdown.ThreadPoolShutdownTest."
+_OWN_WORDS = Difference(
+    "The error has the same type, and says what was wrong in the words of the library, with the "
+    "value that was given."
+)
+_BUFFERSIZE = Difference(_OWN_WORDS.reason, _SINCE_3_14)
+_WORKERS = (
+    "A pool's threads have its name as long as they work for it. Those of a pool that is gone are "
+    "there for everybody again, with their own names."
+)
+
+POOL_DIFFERENCES = {
+    _POOL + "test_max_workers_negative": _OWN_WORDS,
+    _POOL + "test_map_buffersize_type_validation": _BUFFERSIZE,
+    _POOL + "test_map_buffersize_value_validation": _BUFFERSIZE,
+    _SHUTDOWN + "test_thread_names_assigned": Difference(_WORKERS, may_pass=True),
+    _SHUTDOWN + "test_thread_names_default": Difference(
+        f"A pool that is given no name is called ThreadPool-N. {_WORKERS}"
+    ),
+}
+"""The same of a pool of ours in the place of the standard one."""
+
+
+def on(interpreter: str, *, pool: bool) -> dict[str, Difference]:
     """Return the differences of one interpreter ("3.13", "3.14t"), by case."""
-    return {name: found for name, found in DIFFERENCES.items() if interpreter in found.on}
+    every = POOL_DIFFERENCES if pool else DIFFERENCES
+    return {name: found for name, found in every.items() if interpreter in found.on}

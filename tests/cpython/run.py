@@ -39,15 +39,21 @@ def main() -> int:
     # What a shell starts in the background ignores Ctrl-C, which some cases are about.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    stand_in.install(_test_package(options.test_package), ours=not options.standard)
+    stand_in.install(
+        _test_package(options.test_package), ours=not options.standard, pool=options.pool
+    )
     if cases.find("test_threading") is None:
         print(f"CPython {_interpreter()} comes without test_threading: nothing to run (see --help)")
         return 0
+    modules = cases.POOL_MODULES if options.pool else cases.MODULES
+    if not any(map(cases.find, modules)):
+        print(f"CPython {_interpreter()} comes without {modules[0]}: nothing to run")
+        return 0
     if not options.standard:
         _check_stand_ins()
-    listed = {} if options.standard else differences.on(_interpreter())
-    verdict = _run(options.cases, listed, ours=not options.standard)
-    _print(verdict, listed)
+    listed = {} if options.standard else differences.on(_interpreter(), pool=options.pool)
+    verdict = _run(modules, options.cases, listed, ours=not options.standard)
+    _print(modules, verdict, listed)
     return 1 if verdict.failed or not verdict.passed else 0
 
 
@@ -58,6 +64,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--test-package", metavar="DIR")
     parser.add_argument(
         "--standard", action="store_true", help="leave the standard classes in place, to compare"
+    )
+    parser.add_argument(
+        "--pool", action="store_true", help="put our pool in the place of the standard one"
     )
     parser.add_argument("cases", metavar="CASE", nargs="*", help="a part of the name of a case")
     return parser.parse_args()
@@ -90,21 +99,29 @@ def _check_stand_ins() -> None:
         sys.exit(f"run.py: the stand-ins do not reach a new process: {found.stdout.decode()}")
 
 
-def _run(wanted: list[str], listed: dict[str, differences.Difference], *, ours: bool) -> Verdict:
+def _run(
+    modules: tuple[str, ...],
+    wanted: list[str],
+    listed: dict[str, differences.Difference],
+    *,
+    ours: bool,
+) -> Verdict:
     faulthandler.dump_traceback_later(_HANG, exit=True)
     support = _support()
     outcomes = Outcomes(support, listed)
-    suite, found = _suite(wanted, ours=ours)
+    suite, found = _suite(modules, wanted, ours=ours)
     known = frozenset(cases.name_of(case) for case in cases.members(suite))
     suite.run(outcomes)
     faulthandler.cancel_dump_traceback_later()
     return judge(outcomes, _within(listed, found, wanted), known)
 
 
-def _suite(wanted: list[str], *, ours: bool) -> tuple[unittest.TestSuite, set[str]]:
+def _suite(
+    modules: tuple[str, ...], wanted: list[str], *, ours: bool
+) -> tuple[unittest.TestSuite, set[str]]:
     """Return the cases that are wanted, and the modules that were found."""
     suite, found = unittest.TestSuite(), set[str]()
-    for name in cases.MODULES:
+    for name in modules:
         module = cases.find(name)
         if module is None:
             print(f"{name}: this interpreter's test package is without it")
@@ -144,14 +161,16 @@ def _support() -> Support:
     return support
 
 
-def _print(verdict: Verdict, listed: dict[str, differences.Difference]) -> None:
+def _print(
+    modules: tuple[str, ...], verdict: Verdict, listed: dict[str, differences.Difference]
+) -> None:
     for name in sorted(verdict.skipped):
         print(f"skipped: {name}\n    {verdict.skipped[name]}")
     for name in sorted(verdict.different):
         print(f"different: {name}\n    {listed[name].reason}")
     for name in sorted(verdict.failed):
         print(f"FAILED: {name}\n{verdict.failed[name]}")
-    for module in cases.MODULES:
+    for module in modules:
         if verdict.has(module):
             print(f"{module}: {verdict.sum_of(module)}")
     print(f"CPython {_interpreter()}: {verdict.sum_of()}")

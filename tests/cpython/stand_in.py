@@ -13,6 +13,9 @@ subinterpreter, and in a subinterpreter of a new process. Such code gets a first
 `install` there. Code that names nothing which is replaced is left as it was written: it may be
 about what is imported.
 
+A pool of ours stands in the place of the standard one where that is asked for; otherwise the
+standard one is made of our threads, and gives out our tasks.
+
 `Thread.report_after` is 0: errors are reported at once and by the thread itself, which is what the
 tests of `threading.excepthook` are about.
 """
@@ -27,15 +30,18 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 import types
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import joinable
-from joinable import sync
+from joinable import _lounge, _workers, sync
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+_POOL = joinable.ThreadPool  # now, while `threading` is the real one: it is imported when asked for
 
 # Appended to a new interpreter's path: it may have been told to ignore the environment's.
 _PATHS = [str(Path(__file__).parent), str(Path(joinable.__file__).parent.parent)]
@@ -85,12 +91,13 @@ class _View(types.ModuleType):
         delattr(vars(self)["_original"], name)
 
 
-def install(test_package: str | None = None, *, ours: bool = True) -> None:
+def install(test_package: str | None = None, *, ours: bool = True, pool: bool = False) -> None:
     """Put everything in place in this interpreter.
 
     Args:
         test_package: A folder with modules that the interpreter's `test` package lacks.
         ours: False leaves the standard classes where they are: for a comparison.
+        pool: Whether our pool is put in the place of the standard one, too.
     """
     if isinstance(sys.modules["threading"], _View):
         return  # the first line may come to a fork, or to a subinterpreter's own new process
@@ -101,9 +108,11 @@ def install(test_package: str | None = None, *, ours: bool = True) -> None:
         sys.modules["threading"] = _View(threading, _THREADING)
         for module in (concurrent.futures, concurrent.futures._base):
             setattr(module, "Future", joinable.Task)  # noqa: B010  checkers know it for a class
+    if pool:
+        setattr(concurrent.futures, "ThreadPoolExecutor", _pool_class())  # noqa: B010  (the same)
     line = (
         f"import sys; sys.path += {_PATHS!r}; import stand_in; "
-        f"stand_in.install({test_package!r}, ours={ours})\n"
+        f"stand_in.install({test_package!r}, ours={ours}, pool={pool})\n"
     )
     setattr(subprocess, "Popen", _process_class(line))  # noqa: B010  (the same)
     for name, function, position in _DOORS:
@@ -132,6 +141,28 @@ def prepared(code: str, line: str) -> str:
         return code
     # From 3.14 on `-c` takes code that is indented as a whole; with our line it would not be.
     return line + textwrap.dedent(code)
+
+
+def _pool_class() -> type[_POOL]:
+    """Return our pool with the standard name, constructor, and list of threads to look at.
+
+    The cases count the threads that are left: idle ones do not stay for others here.
+    """
+    _workers.IDLE, _lounge.LINGER = 0.0, 0.2
+
+    class ThreadPoolExecutor(_POOL):
+        def __init__(self, max_workers: int | None = None, thread_name_prefix: str = "") -> None:
+            super().__init__(max_workers, name=thread_name_prefix or None)
+
+        @property
+        def _threads(self) -> list[threading.Thread]:
+            """The threads, when nobody is on the way any more: one sends for the next."""
+            staff = self._staff
+            while staff.waking or staff.coming is not None:
+                time.sleep(0.001)
+            return [job.thread for job in staff.lanes.copy() if job.thread is not None]
+
+    return ThreadPoolExecutor
 
 
 def _process_class(line: str) -> type[subprocess.Popen[bytes]]:

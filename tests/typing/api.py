@@ -19,6 +19,7 @@ from joinable import (
     ThreadLocal,
     bind,
     carry,
+    ThreadPool,
     run_all,
     run_each,
     spawn,
@@ -254,3 +255,16 @@ carried = carry(scale)
 assert_type(carried(2.0, by=3), float)
 carried("2")  # type: ignore[arg-type]
 carry(3)  # type: ignore[arg-type]
+
+# ------------------------------------------------------------------ ThreadPool: as an Executor
+
+executor: concurrent.futures.Executor = ThreadPool(2, name="loaders", backlog=10)
+with ThreadPool() as ours:
+    assert_type(ours, ThreadPool)
+    submitted = assert_type(ours.submit(number), Task[int])
+    assert_type(ours.submit(scale, 2, by=3.0).result(), float)
+    ours.submit(scale, "2").cancel()  # type: ignore[arg-type]
+    ours.submit(scale, 2, to=3).cancel()  # type: ignore[call-arg]
+    assert_type(list(ours.map(number, [1], buffersize=3)), list[int])
+    ours.shutdown(wait=False, cancel_futures=True)
+ThreadPool(initializer=number)  # type: ignore[call-arg]

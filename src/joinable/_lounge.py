@@ -1,0 +1,95 @@
+"""Where the workers of a pool rest, and how they are woken.
+
+What this promises: a worker with nothing to do rests here for a while, so that the next call costs
+the release of one lock.
+
+Who may run between which lines. A worker that rests enters itself in `parked`, and *then* looks at
+`todo`; who has added a call there looks at `parked` afterwards, see `_staff`. Who takes a worker
+out of `parked` wakes it, and nobody else does: the list locks itself, on every build, so that of
+two who take one out each gets another, and a worker that leaves finds itself there or is woken.
+"""
+
+from __future__ import annotations
+
+import operator
+import threading
+from collections import deque
+
+from joinable import _runtime
+from joinable._room import Room
+from joinable._typing import override
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from joinable._runtime import Trip
+
+__all__ = ["LINGER", "Lounge"]
+
+LINGER = 1.0
+"""Seconds for which a worker rests here, before it is there for everybody again."""
+
+_EVER = threading.TIMEOUT_MAX
+_call = operator.call
+
+
+class Lounge(Room):
+    """The workers of one pool that have nothing to do."""
+
+    def __init__(
+        self, limit: int, backlog: int | None, broke: Callable[[BaseException], object]
+    ) -> None:
+        """Have nobody here yet."""
+        super().__init__(limit, backlog, broke)
+        self.waking = False  # somebody is on the way who will look for something to take
+        self.parked: list[Callable[[], object]] = []  # what wakes those who rest
+        self.trips: deque[Trip] = deque()
+
+    def wake_one(self) -> bool:
+        trip = _runtime.departing()
+        if trip is not None:
+            self.trips.append(trip)
+        try:
+            # Taken out and woken in one step: a Ctrl-C is handled before it or after.
+            next(map(_call, iter(self.parked.pop, None)))
+        except IndexError:  # somebody was quicker
+            if trip is not None:
+                self.trips.remove(trip)
+                trip.end()
+            return False
+        return True
+
+    def rest(self, wake: Callable[[], object], sleep: Callable[[float], bool]) -> bool:
+        """Wait until there may be something to take; False to leave."""
+        self.parked.append(wake)
+        if not self._is_needed():
+            _runtime.at_rest()
+            if not sleep(LINGER):
+                if self._unpark(wake):
+                    return False
+                sleep(_EVER)  # somebody is just waking us
+        elif self._unpark(wake):
+            return self.has_more() and not self.must_leave()
+        else:
+            sleep(_EVER)
+        if self.trips:
+            self.trips.popleft().arrive()
+        self.waking = False
+        return True
+
+    def _is_needed(self) -> bool:
+        self.todo.rotate(0)  # as in `has_more`
+        return bool(self.todo or self.closed or self._lenders or len(self.lanes) > self.limit)
+
+    def _unpark(self, wake: Callable[[], object]) -> bool:
+        try:
+            self.parked.remove(wake)
+        except ValueError:
+            return False
+        return True
+
+    @override
+    def make_way(self) -> None:
+        if self.parked:
+            self.wake_one()
