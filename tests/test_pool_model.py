@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 MOMENT = 0.0005  # seconds
 NUMBER: contextvars.ContextVar[int] = contextvars.ContextVar("number", default=-1)
-SETTINGS = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=150)
+SETTINGS = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=60)
 
 
 class BoomError(Exception):
@@ -255,7 +255,7 @@ def test_calls_begin_in_order_and_no_more_at_a_time_than_there_may_be(
 
 
 @given(st.lists(st.sampled_from(["ask", "drop", "wait", "callback"]), max_size=6))
-@settings(SETTINGS, max_examples=25)
+@settings(SETTINGS, max_examples=12)
 def test_an_error_is_taken_or_reported_once(ways: list[str]) -> None:
     reported: list[BaseException | None] = []
 

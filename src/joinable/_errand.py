@@ -13,7 +13,7 @@ import contextvars
 import sys
 from concurrent.futures._base import CANCELLED_AND_NOTIFIED, FINISHED, PENDING, RUNNING
 
-from joinable import _chain, _debt, _events, _frames, _park
+from joinable import _chain, _debt, _events, _frames
 from joinable._chain import Deputy, current
 from joinable._errors import Cancelled, InvalidStateError
 from joinable._outcome import DONE_STATES
@@ -27,23 +27,21 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn, Protocol
 
     from joinable._chain import Link
-    from joinable._typing import T
+    from joinable._sealed import Host
+    from joinable._typing import Lock, T
 
-    class Owner(Protocol):
+    class Owner(Host, Protocol):
         """Who has the call done."""
 
         name: str
-        fork: int
 
-        def lend(self) -> bool: ...
-        def take_back(self, deadline: float) -> None: ...
-
-        def is_here(self) -> bool: ...
         def runner_of(self, errand: Errand[object]) -> int | None: ...
         def forget_call(self, errand: Errand[object]) -> None: ...
 
 
 __all__ = ["Errand"]
+
+_enter = current.set
 
 
 class Errand(Sealed["T"]):
@@ -56,12 +54,13 @@ class Errand(Sealed["T"]):
     _is_asked = False
 
     if TYPE_CHECKING:
+        _staff: Owner  # pyright: ignore[reportIncompatibleVariableOverride]
         _fn: Callable[..., T]
         _own_name: str
 
     def __init__(  # noqa: PLR0913, PLR0917  a tuple of them would be an object more
         self,
-        crew: Owner,
+        staff: Owner,
         number: int,
         called: str,
         fn: Callable[..., T],
@@ -75,7 +74,7 @@ class Errand(Sealed["T"]):
             frame = sys._getframe(2)  # pyright: ignore[reportPrivateUsage]
         except ValueError:  # nothing in Python has called our caller: the exit of it, for one
             frame = sys._getframe()  # pyright: ignore[reportPrivateUsage]
-        self._staff = crew
+        self._staff = staff  # pyright: ignore[reportIncompatibleVariableOverride]
         self._number = number
         self._called = called
         self._code: CodeType = frame.f_code
@@ -93,8 +92,11 @@ class Errand(Sealed["T"]):
 
     # ---------------------------------------------------------------- the run
 
-    def run_here(self) -> bool:  # noqa: C901  each call of a function of ours is felt
-        """Run the call on this worker; False if the thread must not be used again."""
+    def run_here(self, told: list[Lock]) -> bool:  # noqa: C901  each call of ours is felt
+        """Run the call on this worker; False if the thread must not be used again.
+
+        What it puts in `told` is to be released by the worker, see `_lounge`.
+        """
         try:
             fn = self._fn
             del self._fn
@@ -113,10 +115,10 @@ class Errand(Sealed["T"]):
         self._state = RUNNING
         if _events.observers:
             _events.emit(_events.Kind.STARTED, self)
-        context.run(current.set, launch)
+        context.run(_enter, launch)
         try:
-            if kwargs is None:  # noqa: SIM108  it would be too long
-                result = context.run(fn, *args)
+            if kwargs is None:
+                result = context.run(fn, *args) if args else context.run(fn)  # which is quicker
             else:
                 result = context.run(fn, *args, **kwargs)
         except BaseException as error:  # noqa: BLE001  whatever it raised is the outcome
@@ -138,7 +140,7 @@ class Errand(Sealed["T"]):
             else:
                 self._state = FINISHED
                 if self._first is not None:  # after that; see `_sealed`
-                    _park.release(self._first)
+                    told.append(self._first)
                 return True
         self._finish(FINISHED, result)
         return True

@@ -1,7 +1,8 @@
 """Where the workers of a pool rest, and how they are woken.
 
 What this promises: a worker with nothing to do rests here for a while, so that the next call costs
-the release of one lock.
+the release of one lock. And it comes here before it tells who waits for its last call of the end:
+so whoever is told, and submits the next, finds it here, and sends for nobody else.
 
 Who may run between which lines. A worker that rests enters itself in `parked`, and *then* looks at
 `todo`; who has added a call there looks at `parked` afterwards, see `_staff`. Who takes a worker
@@ -16,6 +17,7 @@ import threading
 from collections import deque
 
 from joinable import _runtime
+from joinable._chain import release
 from joinable._room import Room
 from joinable._typing import override
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from joinable._runtime import Trip
+    from joinable._typing import Lock
 
 __all__ = ["LINGER", "Lounge"]
 
@@ -32,6 +35,12 @@ LINGER = 1.0
 
 _EVER = threading.TIMEOUT_MAX
 _call = operator.call
+
+
+def tell(told: list[Lock]) -> None:
+    """Release each latch."""
+    while told:
+        release(told.pop())
 
 
 class Lounge(Room):
@@ -60,10 +69,16 @@ class Lounge(Room):
             return False
         return True
 
-    def rest(self, wake: Callable[[], object], sleep: Callable[[float], bool]) -> bool:
+    def rest(
+        self, wake: Callable[[], object], sleep: Callable[[float], bool], told: list[Lock]
+    ) -> bool:
         """Wait until there may be something to take; False to leave."""
         self.parked.append(wake)
-        if not self._is_needed():
+        needed = self._is_needed()
+        # Now: little is left to be done until it sleeps, when who is told wants the GIL.
+        if told:
+            tell(told)
+        if not needed:
             _runtime.at_rest()
             if not sleep(LINGER):
                 if self._unpark(wake):

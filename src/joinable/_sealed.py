@@ -27,6 +27,7 @@ from __future__ import annotations
 from concurrent.futures._base import FINISHED
 
 from joinable import _events, _park, _runtime
+from joinable._chain import current, forks
 from joinable._errors import Cancelled
 from joinable._outcome import BEGUN_OR_NOT, DONE_STATES
 from joinable._running import Running
@@ -34,9 +35,24 @@ from joinable._typing import override
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from collections.abc import Container
+    from typing import Any, Protocol
 
     from joinable._typing import Lock, T
+
+    class Host(Protocol):
+        """Who has the call done, as far as it matters to who waits."""
+
+        fork: int
+
+        @property
+        def spots(self) -> Container[int]: ...  # threads that are at its calls
+
+        def lend(self) -> bool: ...
+        def take_back(self, deadline: float) -> None: ...
+
+        def is_here(self) -> bool: ...
+
 
 __all__ = ["Sealed"]
 
@@ -51,6 +67,7 @@ class Sealed(Running["T"]):
     # Not on the class, as what other tasks begin with: an instance's attribute that hides one of
     # its class is looked up the long way, each time.
     if TYPE_CHECKING:
+        _staff: Host
         _seal: None
         _place: None
         _first: Lock | None
@@ -79,17 +96,27 @@ class Sealed(Running["T"]):
             self._waiters, self._done_callbacks, self._latches, self._mutex = made
 
     @override
+    def _wait(self, timeout: float | None) -> None:
+        # The way that most go who wait for a task of a pool: it is felt how long that is.
+        staff = self._staff
+        if (
+            timeout is None
+            and current.get() is None
+            and _runtime.get_ident() not in staff.spots
+            and staff.fork == forks[0]
+        ):
+            latch = self._be_first()
+            if latch is not None:
+                _runtime.acquire(latch)
+            if self._state in DONE_STATES:
+                return
+        super()._wait(timeout)
+
+    @override
     def _wait_once(self, deadline: float) -> bool:
-        if _events.observers or not hasattr(self, "_seal"):
-            return super()._wait_once(deadline)
         self._refuse_to_wait()
-        latch = _park.latch()
-        try:
-            del self._place
-        except AttributeError:  # somebody else is the first
-            return super()._wait_once(deadline)
-        self._first = latch
-        if not hasattr(self, "_seal"):
+        latch = self._be_first()
+        if latch is None:
             return super()._wait_once(deadline)
         try:
             return _park.park(latch, deadline) or self._state in DONE_STATES
@@ -97,6 +124,18 @@ class Sealed(Running["T"]):
             if self._state in DONE_STATES:
                 return True  # cancelled at the moment of the end: there is nothing to wait for
             raise
+
+    def _be_first(self) -> Lock | None:
+        """Return a latch that the end will release; None for who has to wait as for other tasks."""
+        if _events.observers or not hasattr(self, "_seal"):
+            return None
+        latch = _park.latch()
+        try:
+            del self._place
+        except AttributeError:  # somebody else is the first
+            return None
+        self._first = latch
+        return latch if hasattr(self, "_seal") else None
 
     @override
     def _finish(

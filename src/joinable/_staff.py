@@ -32,12 +32,13 @@ import math
 import threading
 
 from joinable import _chain, _park, _runtime
-from joinable._lounge import Lounge
+from joinable._lounge import Lounge, tell
 from joinable._typing import override
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from joinable._errand import Errand
+    from joinable._typing import Lock
     from joinable._workers import Job
 
     Spot = list[Errand[object] | None]
@@ -163,13 +164,17 @@ class Staff(Lounge):
             if self.coming is job:
                 self.coming = None
         self.waking = False
-        clean = self._take_all(spot)
-        while clean and self.rest(*bed):
-            clean = self._take_all(spot)
+        told: list[Lock] = []
+        try:
+            clean = self._take_all(spot, told)
+            while clean and self.rest(*bed, told):
+                clean = self._take_all(spot, told)
+        finally:  # after no memory, for one
+            tell(told)
         del self.spots[ident]
         return clean
 
-    def _take_all(self, spot: Spot) -> bool:
+    def _take_all(self, spot: Spot, told: list[Lock]) -> bool:
         """Take and run calls until there are none, or to leave; False to be used no more."""
         # In names of this function: without a GIL, threads that look up the same attribute count
         # the references to what is there, and hold each other up.
@@ -188,10 +193,12 @@ class Staff(Lounge):
                 self.has_room()
             if self.stopping:
                 self._cancel_one(spot)
-            clean = errand.run_here()
+            clean = errand.run_here(told)
             del errand  # nothing of a finished one is kept
-            if lenders or len(lanes) > self.limit:
+            if not todo or lenders or len(lanes) > self.limit:
                 break
+            if told:
+                tell(told)
         spot[0] = None
         return clean
 

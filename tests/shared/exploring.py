@@ -56,6 +56,7 @@ class Fault(NamedTuple):
     new: str
     program: Callable[[], None]
     runs: int = 400
+    rare: bool = False  # found by chance only, and late: that is for the soak
 
 
 def name_of(model: Model) -> str:
@@ -164,6 +165,8 @@ class Explored:
     models: ClassVar[Sequence[Model]]
     faults: ClassVar[Mapping[str, Fault]]
     marks_of_faults: ClassVar[tuple[pytest.MarkDecorator, ...]] = ()
+    runs: ClassVar[int] = 40
+    """How often each model is run by chance; the soak runs it more often."""
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         """Give each test the models or the faults of the subclass, and both strategies."""
@@ -173,11 +176,16 @@ class Explored:
             metafunc.parametrize("model", self.models, ids=name_of)
         if "case" in metafunc.fixturenames:
             marks = self.marks_of_faults
-            cases = [pytest.param(case, id=name, marks=marks) for name, case in self.faults.items()]
+            cases = [
+                pytest.param(
+                    case, id=name, marks=(*marks, pytest.mark.soak) if case.rare else marks
+                )
+                for name, case in self.faults.items()
+            ]
             metafunc.parametrize("case", cases)
 
     def test_it_holds_with_every_bytecode_a_point(self, model: Model, strategy: Any) -> None:
-        explore(model.program, watch=model.watch, strategy=strategy, runs=40)
+        explore(model.program, watch=model.watch, strategy=strategy, runs=self.runs)
 
     def test_it_holds_under_every_schedule_within_the_bound(self, model: Model) -> None:
         bound, runs = (model.bound, 20_000) if THOROUGH else (0, 1_000)
