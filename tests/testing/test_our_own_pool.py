@@ -105,6 +105,17 @@ def two_submit_at_once() -> None:
     assert len(book.made) == 2
 
 
+def two_submit_to_one_worker() -> None:
+    """Each call is begun at once, though the worker may just come to rest."""
+    with ThreadPool(1) as pool:
+        book = Book(pool)
+        begun = time.monotonic()
+        together_here(book.submit, book.submit)
+        for task in book.tasks:
+            task.result()
+        assert time.monotonic() - begun < _lounge.LINGER / 2
+
+
 def two_submit_when_one_rests() -> None:
     """Each call finds a worker at once: the one who rests, or another one."""
     with ThreadPool(2) as pool:
@@ -314,6 +325,7 @@ def cancelling_makes_room() -> None:
 MODELS = (
     Model(all_are_done_at_the_end, POOLS),
     Model(two_submit_at_once, POOLS, 0),
+    Model(two_submit_to_one_worker, (_staff, _lounge), 0),
     Model(two_submit_when_one_rests, POOLS, 0),
     Model(one_after_the_other, POOLS),
     Model(one_is_told_before_the_next_begins, POOLS),
@@ -345,7 +357,7 @@ FAULTS = {
         Staff, "see_to", "self._take_out(errand)", "pass", no_room_until_the_shutdown
     ),
     "who comes to rest does not look again": Fault(
-        Staff, "rest", "needed = self._is_needed()", "needed = False", one_after_the_other
+        Staff, "rest", "needed = self._is_needed()", "needed = False", two_submit_to_one_worker
     ),
     "nobody sends for the next": Fault(
         Staff, "_take_all", "if todo and not self.waking:", "if False:", two_calls_meet
