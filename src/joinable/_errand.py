@@ -22,19 +22,26 @@ from joinable._typing import override
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Container
     from types import CodeType
     from typing import Any, NoReturn, Protocol
 
     from joinable._chain import Link
-    from joinable._sealed import Host
     from joinable._typing import Lock, T
 
-    class Owner(Host, Protocol):
-        """Who has the call done."""
+    class Owner(Protocol):
+        """Who has the call done: a `Host`, and what is asked of it here."""
 
         name: str
+        fork: int
 
+        @property
+        def spots(self) -> Container[int]: ...
+
+        def lend(self) -> bool: ...
+        def take_back(self, deadline: float) -> None: ...
+
+        def is_here(self) -> bool: ...
         def runner_of(self, errand: Errand[object]) -> int | None: ...
         def forget_call(self, errand: Errand[object]) -> None: ...
 

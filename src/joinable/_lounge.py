@@ -25,7 +25,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from joinable._runtime import Trip
     from joinable._typing import Lock
 
 __all__ = ["LINGER", "Lounge"]
@@ -53,7 +52,7 @@ class Lounge(Room):
         super().__init__(limit, backlog, broke)
         self.waking = False  # somebody is on the way who will look for something to take
         self.parked: list[Callable[[], object]] = []  # what wakes those who rest
-        self.trips: deque[Trip] = deque()
+        self.trips: deque[_runtime.Trip] = deque()
 
     def wake_one(self) -> bool:
         trip = _runtime.departing()
