@@ -9,6 +9,7 @@ import concurrent.futures
 import contextvars
 import functools
 import gc
+import itertools
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ import pytest
 
 from joinable import (
     Task,
+    ThreadLocal,
     ThreadPool,
     move_on_after,
     sleep,
@@ -333,3 +335,20 @@ def test_a_coroutine_that_is_cancelled_cancels_the_call() -> None:
             return task.cancelled()
 
     assert asyncio.run(main())
+
+
+def test_what_a_call_has_made_for_itself_is_closed_before_anybody_has_its_result() -> None:
+    closed: list[int] = []
+    numbers = itertools.count()
+    local = ThreadLocal(lambda: next(numbers), on_exit=closed.append)
+
+    def fail() -> None:
+        local.get()
+        raise ValueError("as it should")
+
+    with ThreadPool(2) as pool:
+        assert pool.submit(local.get).result() == 0
+        assert closed == [0]
+        assert isinstance(pool.submit(fail).exception(), ValueError)
+        assert closed == [0, 1]
+        assert pool.submit(local.get).result() == 2

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from types import CodeType
     from typing import Any, NoReturn, Protocol
 
+    from joinable import _closing
     from joinable._chain import Link
     from joinable._typing import Lock, T
 
@@ -99,7 +100,9 @@ class Errand(Sealed["T"]):
 
     # ---------------------------------------------------------------- the run
 
-    def run_here(self, told: list[Lock]) -> bool:  # noqa: C901  each call of ours is felt
+    def run_here(  # noqa: C901, PLR0912  each call of a function of ours is felt
+        self, told: list[Lock], record: _closing.Record
+    ) -> bool:
         """Run the call on this worker; False if the thread must not be used again.
 
         What it puts in `told` is to be released by the worker, see `_lounge`.
@@ -129,11 +132,15 @@ class Errand(Sealed["T"]):
             else:
                 result = context.run(fn, *args, **kwargs)
         except BaseException as error:  # noqa: BLE001  whatever it raised is the outcome
+            if record.task:
+                record.end_task(context.run)
             del context, fn, args, kwargs
             try:
                 return self._end_badly(launch, error)
             finally:
                 del self, launch  # the error's traceback leads here
+        if record.task:  # before anybody has the result
+            record.end_task(context.run)
         del context, fn, args, kwargs
         launch.owner = self._deputy = None
         if launch.link is not None:

@@ -31,7 +31,7 @@ import itertools
 import math
 import threading
 
-from joinable import _chain, _park, _runtime
+from joinable import _chain, _closing, _park, _runtime
 from joinable._lounge import Lounge, tell
 from joinable._typing import override
 
@@ -179,6 +179,7 @@ class Staff(Lounge):
         # In names of this function: without a GIL, threads that look up the same attribute count
         # the references to what is there, and hold each other up.
         pop, todo, queue, lanes, lenders = self._shared
+        record = _closing.mine()
         first = clean = True
         while clean:
             try:
@@ -193,7 +194,7 @@ class Staff(Lounge):
                 self.has_room()
             if self.stopping:
                 self._cancel_one(spot)
-            clean = errand.run_here(told)
+            clean = errand.run_here(told, record)
             del errand  # nothing of a finished one is kept
             if not todo or lenders or len(lanes) > self.limit:
                 break
