@@ -31,9 +31,9 @@ THOROUGH = sys.version_info[:2] in {(3, 11), (3, 14)} and not sysconfig.get_conf
 )
 """Whether every schedule is run here: with the oldest interpreter, and one of the newest.
 
-The others run the same lines under the same schedules, by chance, and under the first thousand of
-those without a preemption. That a build has no GIL makes no difference here, where one thread runs
-at a time: the stress tests are for that.
+The others run the same lines under some of these schedules: by chance, and under the first thousand
+of those without a preemption. That a build has no GIL makes no difference here, where one thread
+runs at a time: the stress tests are for that.
 """
 
 
@@ -175,7 +175,8 @@ class Explored:
         if "model" in metafunc.fixturenames:
             metafunc.parametrize("model", self.models, ids=name_of)
         if "case" in metafunc.fixturenames:
-            marks = self.marks_of_faults
+            # That a model can fail is a property of the model, whatever runs it.
+            marks = (*self.marks_of_faults, *(() if THOROUGH else (pytest.mark.soak,)))
             cases = [
                 pytest.param(
                     case, id=name, marks=(*marks, pytest.mark.soak) if case.rare else marks
@@ -185,7 +186,8 @@ class Explored:
             metafunc.parametrize("case", cases)
 
     def test_it_holds_with_every_bytecode_a_point(self, model: Model, strategy: Any) -> None:
-        explore(model.program, watch=model.watch, strategy=strategy, runs=self.runs)
+        runs = self.runs if THOROUGH else min(self.runs, 10)
+        explore(model.program, watch=model.watch, strategy=strategy, runs=runs)
 
     def test_it_holds_under_every_schedule_within_the_bound(self, model: Model) -> None:
         bound, runs = (model.bound, 20_000) if THOROUGH else (0, 1_000)
