@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
+from joinable import _events
 from joinable.testing import _session
 
 if TYPE_CHECKING:
@@ -58,4 +59,7 @@ def fault(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any, str, str, str], Non
         monkeypatch.setattr(owner, name, changed(owner, name, old, new))
 
     monkeypatch.setattr(_session.Session, "_shortest", as_found)
+    # Put back after the test: a model that fails leaves its observer, and who is watched goes other
+    # ways than who is not.
+    monkeypatch.setattr(_events, "observers", _events.observers)
     return put
