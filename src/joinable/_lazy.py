@@ -3,17 +3,31 @@
 What it promises: the source is advanced by one lane at a time, in one context of its own, and never
 more than `window` items ahead of what the consumer has done with.
 
+Where calls are quick, a lane that finds no room holds on for a moment before it leaves: to come
+back costs as much as many such calls. Then one lane is enough, and the next one need not be sent
+for as long as another one holds on: that looks for itself when the moment is over. So a call that
+is not quick any more keeps those behind it waiting for a moment, and no longer.
+
 Who may run between which lines. `turn` is held by the lane that looks whether there is room and
 takes an item: it guards the source, and `taken`. A lane that finds no room leaves, and asks once
 more under the crew's lock; the consumer writes `used` and then, before it waits, calls a lane
 under that lock: so either it finds the lane gone, or the lane finds the room.
+
+A lane that holds on enters its latch in `held`, and *then* looks for room, and for the end; the
+consumer writes `used`, and who ends it `over`, and *then* takes latches out. A list locks itself on
+every build: of the two the second sees what the first has done before. Whoever takes a latch out
+adds to `roused` before; the lane takes from that, and *then* the turn, at which it looks for room.
+So while something lies there, a lane is on its way that sees what `used` is now.
+
+A lane that was roused, and has taken an item, looks whether another one holds on: if it did, that
+comes to the turn later, when its moment is over, and sees what there is to take.
 """
 
 from __future__ import annotations
 
 import functools
 
-from joinable import _closing, _runtime
+from joinable import _closing, _park, _runtime
 from joinable._calls import IDLE, READING
 from joinable._errors import Cancelled
 from joinable._flow import MOST, Flow
@@ -27,6 +41,7 @@ if TYPE_CHECKING:
 
     from joinable._calls import Spot
     from joinable._shelf import Shelf
+    from joinable._typing import Lock
     from joinable._workers import Job
 
 __all__ = ["Lazy"]
@@ -39,6 +54,15 @@ _NOWHERE: tuple[list[object], bytearray] = ([], bytearray())
 
 _AMPLE = 512
 """Items in a window, at least, that workers are not through with in a moment, tiny as they are."""
+
+_PROVEN = 8
+"""Calls in a row, at least, after which it can be told how quick they are."""
+
+_QUICK = 20e-6
+"""Seconds that a call takes at most to count as quick, what it waits for others included."""
+
+_MOMENT = 1e-3
+"""Seconds for which a lane holds on: a window of quick calls is used up in less."""
 
 
 class Lazy(Flow):
@@ -54,6 +78,9 @@ class Lazy(Flow):
         self.most = min(MOST, self.low)
         self.turn = _runtime.allocate_lock()
         self.filling = True
+        self.quick = False
+        self.held: list[Lock] = []  # latches of lanes that hold on
+        self.roused: list[None] = []  # one for each that was released, until its lane has seen it
         self.step: Callable[[], object] = self.source.__next__
 
     @override
@@ -74,7 +101,31 @@ class Lazy(Flow):
     def look(self) -> None:
         if self.window - (self.taken - self.used) >= self.low:
             self.filling = True
-            self.call_another()
+            # A copy locks the list: who takes from it afterwards sees what `used` is now.
+            if not self.roused.copy() and not self._rouse():
+                self.call_another()
+
+    def _rouse(self) -> bool:
+        """Have a lane come to its turn that holds on; False if there is none."""
+        self.roused.append(None)  # first: the lane may look for it at once
+        try:
+            latch = self.held.pop()
+        except IndexError:
+            self.roused.pop()
+            return False
+        _park.release(latch)
+        return True
+
+    @override
+    def stop(self) -> None:
+        super().stop()
+        while self._rouse():
+            pass
+
+    @override
+    def end(self, error: BaseException) -> None:
+        super().end(error)
+        self.stop()
 
     @override
     def has_more(self) -> bool:
@@ -85,12 +136,55 @@ class Lazy(Flow):
 
     @override
     def call_all(self, job: Job, spot: Spot) -> bool:
-        copy, fn, step = self.contexts(), self.fn, self.step
+        copy = self.contexts()
+        follow: Callable[[], object] = functools.partial(self.arrived, job)
+        while True:
+            begun, taken = _runtime.monotonic(), self.taken
+            if not self._call_some(spot, copy, follow):
+                return False
+            self._note_pace(self.taken - taken, _runtime.monotonic() - begun)
+            if not self.quick or not self._hold_on(job):
+                return True
+            follow = self._follow
+
+    def _note_pace(self, calls: int, seconds: float) -> None:
+        if calls:  # else nothing new is known
+            self.quick = calls >= _PROVEN and seconds < calls * _QUICK
+
+    def _hold_on(self, job: Job) -> bool:
+        """Wait a moment for room; False to leave."""
+        with self.lock:
+            if self.coming is job:  # it has come, though it has taken nothing
+                self.coming = None
+        latch = _park.latch()
+        self.held.append(latch)
+        if not self.over and not self.has_more():  # after that
+            _runtime.rest(latch, _MOMENT)
+        try:
+            self.held.remove(latch)
+        except ValueError:  # somebody has roused us, or is just doing it
+            self.roused.pop()
+            return True
+        return self.has_more()
+
+    def _follow(self) -> None:
+        """See that the next one comes, for a lane that was roused and has taken its first."""
+        if not self.held:
+            self.call_another()
+
+    def _call_some(
+        self, spot: Spot, copy: Callable[[], contextvars.Context], follow: Callable[[], object]
+    ) -> bool:
+        """Take items and call until there is no room; False if the thread must not be used again.
+
+        After the first item the next lane is to `follow`.
+        """
+        # What a call has left to close is in the last one.
+        fn, step, of_task = self.fn, self.step, _closing.mine().task
         take_turn, pass_turn = self.turn.acquire, self.turn.release  # a `with` costs twice as much
         window, shelf, sleepers = self.window, self.shelf, self.shelf.sleepers
         values, marks = (shelf.values, shelf.marks) if isinstance(shelf, InOrder) else _NOWHERE
         append = shelf.values.append if isinstance(shelf, AsCompleted) else None
-        of_task = _closing.mine().task  # what a call has left to close
         first = clean = True
         while clean:
             spot.index = IDLE
@@ -112,7 +206,7 @@ class Lazy(Flow):
             finally:
                 pass_turn()
             if first:
-                self.arrived(job)
+                follow()
                 first = False
             mark, context = DONE, copy()
             try:

@@ -323,7 +323,60 @@ def one_holds_back_for_a_moment() -> None:
         calls_wait_for_each_other_without_a_bound()
 
 
+def quick_ones_hold_on(*, max_workers: int, buffersize: int, ordered: bool = True) -> None:
+    """The calls are quick, so lanes wait for room where they are; nobody loses time by that."""
+    begin = time.monotonic()
+    with mock.patch.object(_lazy, "_PROVEN", 1):
+        all_come_out(max_workers=max_workers, buffersize=buffersize, ordered=ordered, count=4)
+    assert time.monotonic() == begin
+
+
+def one_holds_on() -> None:
+    """In a window of one."""
+    quick_ones_hold_on(max_workers=1, buffersize=0)
+
+
+def two_hold_on() -> None:
+    """In a window of two."""
+    quick_ones_hold_on(max_workers=2, buffersize=0)
+
+
+def two_hold_on_as_completed() -> None:
+    """The same, in any order."""
+    quick_ones_hold_on(max_workers=2, buffersize=0, ordered=False)
+
+
+def one_holds_on_for_a_moment() -> None:
+    """The calls were quick, but the next ones wait for each other."""
+    with mock.patch.object(_lazy, "_PROVEN", 1):
+        calls_that_wait_for_each_other(0)
+
+
+def it_is_left_while_one_holds_on() -> None:
+    """Nobody waits for the end of the moment."""
+    begin = time.monotonic()
+    with mock.patch.object(_lazy, "_PROVEN", 1):
+        with run_each(int, Source(9), max_workers=2, buffersize=1) as results:
+            assert next(results) == 0
+        assert time.monotonic() == begin
+    assert alone()
+
+
+def one_holds_on_when_the_second_fails() -> None:
+    """Its error is raised, nothing behind it is begun, and no time is lost."""
+    begin = time.monotonic()
+    with mock.patch.object(_lazy, "_PROVEN", 1):
+        one_fails(1, 0)
+    assert time.monotonic() == begin
+
+
 MODELS = [
+    Model(one_holds_on, WATCH, bound=2),
+    Model(two_hold_on, WATCH),
+    Model(two_hold_on_as_completed, WATCH),
+    Model(one_holds_on_for_a_moment, WATCH, bound=0),
+    Model(it_is_left_while_one_holds_on, WATCH),
+    Model(one_holds_on_when_the_second_fails, WATCH),
     Model(one_worker_and_no_buffer, WATCH, bound=2),
     Model(one_worker_and_a_buffer_of_one, WATCH),
     Model(two_workers_and_no_buffer, WATCH),
@@ -353,6 +406,30 @@ MODELS = [
 
 
 FAULTS = {
+    "nobody who holds on is roused": Fault(Lazy, "look", "self._rouse()", "False", one_holds_on),
+    "who holds on does not look again": Fault(
+        Lazy, "_hold_on", "if not self.over and not self.has_more():", "if True:", one_holds_on
+    ),
+    "who was roused does not say so": Fault(
+        Lazy, "_hold_on", "self.roused.pop()", "pass", one_holds_on
+    ),
+    "it is said too late who was roused": Fault(
+        Lazy,
+        "_rouse",
+        "_park.release(latch)",
+        "_park.release(latch); self.roused.append(self.roused.pop())",
+        one_holds_on_for_a_moment,
+    ),
+    "who comes is expected for ever": Fault(
+        Lazy, "_hold_on", "self.coming = None", "pass", one_holds_on_for_a_moment
+    ),
+    "nobody follows who was roused": Fault(
+        Lazy, "_follow", "self.call_another()", "pass", one_holds_on_for_a_moment
+    ),
+    "at the end nobody is roused": Fault(Lazy, "end", "self.stop()", "pass", two_hold_on),
+    "nobody is roused when it is left": Fault(
+        Lazy, "stop", "while self._rouse():", "while False:", it_is_left_while_one_holds_on
+    ),
     "nobody is sent for when there is room": Fault(
         Lazy, "look", "self.call_another()", "pass", one_worker_and_no_buffer
     ),
@@ -361,7 +438,7 @@ FAULTS = {
     ),
     "a lane takes one more than there is room for": Fault(
         Lazy,
-        "call_all",
+        "_call_some",
         "index - self.used >= window",
         "index - self.used > window",
         two_workers_and_no_buffer,
@@ -381,14 +458,14 @@ FAULTS = {
         two_workers_and_no_buffer,
     ),
     "a lane does not look for the sleeper": Fault(
-        Lazy, "call_all", "if sleepers:", "if False:", one_worker_and_no_buffer
+        Lazy, "_call_some", "if sleepers:", "if False:", one_worker_and_no_buffer
     ),
     "a lane of a list does not look for the sleeper": Fault(
         Eager, "_call", "if sleepers:", "if False:", two_workers_and_no_bound
     ),
     "the mark comes before the value": Fault(
         Lazy,
-        "call_all",
+        "_call_some",
         "            values[place] = value\n            marks[place] = mark",
         "            marks[place] = mark\n            values[place] = value",
         one_worker_and_a_buffer_of_one,
