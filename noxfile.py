@@ -20,6 +20,9 @@ import nox
 # Only interpreters that are already here: uv would fetch a missing one, and wait long if it cannot.
 os.environ.setdefault("UV_PYTHON_DOWNLOADS", "never")
 nox.options.download_python = "never"
+# The tests start hundreds of interpreters. Where the environment forbids to keep compiled modules,
+# as that of many containers does, each would compile pytest and the library anew: half of the time.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # uv where there is one, else virtualenv, which comes with nox.
 nox.options.default_venv_backend = "uv|virtualenv"
 # An interpreter that is not here is left out, in CI as well; the summary names it as skipped.
