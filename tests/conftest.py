@@ -14,6 +14,7 @@ import pytest
 
 from joinable import _closing, _timer, _workers
 
+from joinable.testing._leaks import outlast
 if TYPE_CHECKING:
     from collections.abc import Generator
 
@@ -72,17 +73,8 @@ def _every_thread_is_joined() -> Generator[None]:
         # What Python did not start it cannot join, and before 3.13 never forgets.
         if thread.name in _OURS or isinstance(thread, threading._DummyThread):
             continue
-        assert ends_or_rests(thread), f"the test left {thread!r} behind"
-
-
-def ends_or_rests(thread: threading.Thread, seconds: float = 10) -> bool:
-    """Wait until the thread has ended, or is a worker that has nothing to do."""
-    end = time.monotonic() + seconds
-    while thread.is_alive() and thread not in _workers.idle():
-        if time.monotonic() > end:
-            return False
-        thread.join(0.01)
-    return True
+        # Its end, or the moment in which it has nothing to do.
+        assert outlast(thread, time.monotonic() + 10), f"the test left {thread!r} behind"
 
 
 @pytest.fixture

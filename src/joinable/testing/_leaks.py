@@ -3,7 +3,8 @@
 What it promises:
 
 - What the block left is found, and told with facts: its name, where it was started, its line now.
-- What is just ending has a moment (`grace`): it is joined, so a clean block is not held up.
+- What is just ending has a moment (`grace`): it is joined, so a clean block is not held up. Of a
+  worker that is just becoming idle not the end is waited for, which comes much later, but that.
 - An error of the block itself wins; the leaks are a note on it.
 - Nothing is watched, and nothing replaced, outside such a block.
 
@@ -218,9 +219,7 @@ class NoLeaks(contextlib.ContextDecorator):
                 return new
             for thread in fresh:
                 tried.append(thread)
-                # A thread that is about to start, or that Python did not start, cannot be joined.
-                with contextlib.suppress(RuntimeError):
-                    _join(thread, _left(deadline))
+                outlast(thread, deadline)
 
     def _may_stay(self, thread: threading.Thread) -> bool:
         kind = type(thread)
@@ -264,6 +263,30 @@ def _join(thread: threading.Thread, timeout: float) -> None:
     # Not the thread's own `join`, which may be on a `FakeClock`.
     if not isinstance(thread, threading._DummyThread):  # pyright: ignore[reportPrivateUsage]
         threading.Thread.join(thread, min(timeout, threading.TIMEOUT_MAX))
+
+
+def outlast(thread: threading.Thread, deadline: float) -> bool:
+    """Wait until a thread has ended, or is a worker with nothing to do; False if it is neither.
+
+    The deadline is one of real time.
+    """
+    news = threading.Event()
+    _workers.watch(news.set)
+    try:
+        while True:
+            news.clear()  # first: what is told from here on may be seen below, or not
+            if thread in _workers.idle():
+                return True
+            if not _workers.is_worker(thread):
+                break
+            if not news.wait(_left(deadline)):
+                return False
+    finally:
+        _workers.unwatch(news.set)
+    # A thread that is about to start, or that Python did not start, cannot be joined.
+    with contextlib.suppress(RuntimeError):
+        _join(thread, _left(deadline))
+    return not thread.is_alive()
 
 
 def _idents() -> set[int]:
