@@ -76,7 +76,7 @@ def tests(session: nox.Session) -> None:
     session.run("python", "-m", "pytest", "-n2", "--dist=worksteal", *models)
     session.run("coverage", "erase", env=data)
     rest = [f"--ignore={path}" for path in models]
-    session.run("coverage", "run", "-m", "pytest", *rest, env=data)
+    session.run("coverage", "run", "-m", "pytest", "-n2", "--dist=worksteal", *rest, env=data)
     session.run("coverage", "combine", "--quiet", env=data)
     session.run("coverage", "report", env=data)
 

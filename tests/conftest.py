@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import faulthandler
+import os
 import signal
 import sys
 import sysconfig
@@ -13,8 +14,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from joinable import _closing, _timer, _workers
-
 from joinable.testing._leaks import outlast
+
 if TYPE_CHECKING:
     from collections.abc import Generator
 
@@ -44,6 +45,15 @@ def pytest_report_header() -> str:
     """Name the interpreter and the state of its GIL at the top of the run."""
     version = sys.version.split()[0] + "t" * FREE_THREADED
     return f"interpreter: CPython {version}; GIL {'on' if gil_is_on() else 'off'}"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """See that coverage measures this process, or xdist's workers, and not what tests start.
+
+    That would slow each of those programs down, and some of them are killed.
+    """
+    if hasattr(config, "workerinput") or not config.getoption("numprocesses", default=None):
+        os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
 
 
 def pytest_sessionstart() -> None:
