@@ -708,7 +708,7 @@ FAULTS = {
     "who goes does not tell": Fault(
         _Worker,
         "live",
-        "from here on there is nothing to wait for but its end\n    pool.tell()\n",
+        "from here on there is nothing to wait for but its end\n    pool.tell(None)\n",
         "from here on there is nothing to wait for but its end\n",
         one_that_goes_is_waited_for_until_it_has_ended,
     ),
