@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import faulthandler
+import os
 import signal
 import sys
 import sysconfig
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from joinable import _closing, _timer, _workers
+from joinable.testing._leaks import outlast
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -45,6 +47,15 @@ def pytest_report_header() -> str:
     return f"interpreter: CPython {version}; GIL {'on' if gil_is_on() else 'off'}"
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """See that coverage measures this process, or xdist's workers, and not what tests start.
+
+    That would slow each of those programs down, and some of them are killed.
+    """
+    if hasattr(config, "workerinput") or not config.getoption("numprocesses", default=None):
+        os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
+
+
 def pytest_sessionstart() -> None:
     """Check the GIL before the first test is imported, and see that Ctrl-C can be tested."""
     refuse_gil("before")
@@ -72,17 +83,8 @@ def _every_thread_is_joined() -> Generator[None]:
         # What Python did not start it cannot join, and before 3.13 never forgets.
         if thread.name in _OURS or isinstance(thread, threading._DummyThread):
             continue
-        assert ends_or_rests(thread), f"the test left {thread!r} behind"
-
-
-def ends_or_rests(thread: threading.Thread, seconds: float = 10) -> bool:
-    """Wait until the thread has ended, or is a worker that has nothing to do."""
-    end = time.monotonic() + seconds
-    while thread.is_alive() and thread not in _workers.idle():
-        if time.monotonic() > end:
-            return False
-        thread.join(0.01)
-    return True
+        # Its end, or the moment in which it has nothing to do.
+        assert outlast(thread, time.monotonic() + 10), f"the test left {thread!r} behind"
 
 
 @pytest.fixture

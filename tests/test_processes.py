@@ -75,13 +75,15 @@ def test_ctrl_c_interrupts_a_wait(wait: str) -> None:
     code, out, err = signalled(
         f"""
         import threading, joinable
-        thread = joinable.Thread(target=threading.Event().wait, daemon=True)
+        gate = threading.Event()
+        thread = joinable.Thread(target=gate.wait)
         thread.start()
         try:
             cue("waiting")
             {wait}
         except KeyboardInterrupt:
             print("interrupted", thread.running())
+        gate.set()  # a daemon that does not end would hold the exit for a second
         """,
         signal.SIGINT,
     )
@@ -124,7 +126,9 @@ def test_a_second_ctrl_c_in_run_all_leaves_at_once_and_names_what_runs() -> None
 
 def test_an_error_of_a_call_that_was_left_is_reported() -> None:
     code = RUN_ALL.format(after="cue('again')").replace('print("ended", flush=True)', "int('x')")
+    # Its thread ends when it has nothing more to do: it rests for ten seconds otherwise.
     code += """
+    joinable._workers.IDLE = 0
     gate.set()
     for thread in threading.enumerate():
         if thread.name.startswith("run_all"):

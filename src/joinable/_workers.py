@@ -20,6 +20,12 @@ something to close are told to end, and waited for. One that is about to end on 
 leaving before it settles that; so the exit, which looks there after it has looked among the idle,
 finds it, or it has closed everything.
 
+Who waits for a worker to have nothing to do (`watch`) is told without a lock of its own. Who comes,
+has become idle or goes locks a container with it (`idle`, `here` and `coming` lock themselves, on
+every build) and *then* looks for somebody to tell; who waits says so first, and *then* looks, and
+locks the same container. Of the two the second sees all that the first has done before: so either
+he finds what he waits for, or he is found.
+
 After a fork the child starts from nothing: its parent's workers are not there.
 """
 
@@ -42,7 +48,9 @@ if TYPE_CHECKING:
 
     from joinable._typing import Lock
 
-__all__ = ["IDLE", "Job", "idle", "start"]
+    Watcher = Callable[[threading.Thread | None], object]
+
+__all__ = ["IDLE", "Job", "idle", "is_worker", "start", "unwatch", "watch"]
 
 _LOGGER = logging.getLogger("joinable")
 
@@ -83,10 +91,11 @@ _NO_MORE = Job(bool, bool)
 
 
 class _Worker:
-    __slots__ = ("box", "latch", "name", "record", "thread")
+    __slots__ = ("box", "latch", "name", "pool", "record", "thread")
 
-    def __init__(self, name: str, job: Job) -> None:
-        self.name = name
+    def __init__(self, pool: _Pool, job: Job) -> None:
+        self.pool = pool
+        self.name = f"joinable-worker-{next(pool.numbers)}"
         self.latch: Lock = _runtime.allocate_lock()
         self.latch.acquire()
         self.box = {"job": job}
@@ -113,7 +122,10 @@ class _Worker:
         """Do one job after the other: the life of the thread."""
         self.thread = thread = threading.current_thread()
         self.record = record = _closing.mine()
-        pool = _pool
+        pool = self.pool
+        pool.here[thread] = None  # first: it is in one of the two at any moment
+        pool.coming.pop(self, None)
+        pool.tell(None)
         job: Job | None = self.box.pop("job")
         while job is not None:
             clean = self._do(job, pool, record)
@@ -124,6 +136,8 @@ class _Worker:
                 break
             _runtime.at_rest()
             job = self._next(pool, thread)
+        del pool.here[thread]  # from here on there is nothing to wait for but its end
+        pool.tell(None)
         record.end_thread()
         pool.leaving.pop(thread, None)
 
@@ -140,6 +154,8 @@ class _Worker:
             if thread.name != self.name:
                 thread.name = self.name
             pool.idle.append(self)
+            if pool.watchers:
+                pool.tell(thread)
         else:
             pool.leaving[thread] = None  # before anybody is told: the exit looks for it there
         if mine:
@@ -168,7 +184,15 @@ class _Pool:
     def __init__(self) -> None:
         self.idle: list[_Worker] = []
         self.leaving: dict[threading.Thread, None] = {}  # they close what is theirs, and end
+        self.coming: dict[_Worker, None] = {}  # started, and nobody knows their thread yet
+        self.here: dict[threading.Thread, None] = {}  # they do a job, or may do another one
+        self.watchers: list[Watcher] = []
         self.numbers = itertools.count(1)
+
+    def tell(self, idle: threading.Thread | None) -> None:
+        """Tell those who watch that this worker has become idle, or that one has come or goes."""
+        for watcher in self.watchers.copy():
+            watcher(idle)
 
 
 _pool = _Pool()
@@ -195,10 +219,12 @@ def start(job: Job) -> None:
         _process[:] = [os.getpid()]
         atexit.unregister(_have_closed)
         atexit.register(_have_closed)
-    new = _Worker(f"joinable-worker-{next(pool.numbers)}", job)
+    new = _Worker(pool, job)
+    pool.coming[new] = None
     try:
         _runtime.start_worker(new.live, new.name)
     except BaseException:
+        pool.coming.pop(new, None)
         if job.trip is not None and job.thread is None:
             job.trip.end()
         raise
@@ -207,6 +233,27 @@ def start(job: Job) -> None:
 def idle() -> list[threading.Thread]:
     """Return the threads that wait for something to do."""
     return [worker.thread for worker in list(_pool.idle) if worker.thread is not None]
+
+
+def watch(tell: Watcher) -> None:
+    """Call `tell` with each worker that becomes idle from now on; with None if one comes or goes.
+
+    It is called in that thread. What `idle` and `is_worker` answer may have changed then, and, by
+    another thread, may have changed again.
+    """
+    _pool.watchers.append(tell)
+
+
+def unwatch(tell: Watcher) -> None:
+    """Call it no more; a call that is under way may still come."""
+    with contextlib.suppress(ValueError):  # another pool's, by now
+        _pool.watchers.remove(tell)
+
+
+def is_worker(thread: threading.Thread) -> bool:
+    """Tell whether the thread is a worker that may be idle one day, or may turn out to be one."""
+    # In this order: who comes is in both for a moment, and never in neither.
+    return bool(list(_pool.coming)) or thread in _pool.here.copy()
 
 
 @functools.cache  # once in the life of a process: a child inherits it, and it cannot be undone

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import gc
 import os
 import queue
 import subprocess
@@ -10,6 +11,7 @@ import sys
 import textwrap
 import threading
 import time
+import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,9 +26,10 @@ from joinable.testing import (
     explore,
     replay,
 )
+from joinable.testing._session import COLLECT_EVERY
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
 
 each_strategy = pytest.mark.parametrize("strategy", ["pct", "random", "dfs"])
 
@@ -308,6 +311,55 @@ def settle(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.01)
+
+
+class TestGarbage:
+    @pytest.fixture(autouse=True)
+    def _nothing_is_collected_by_chance(self) -> Generator[None]:
+        gc.disable()
+        yield
+        gc.enable()
+
+    def test_what_is_garbage_before_is_not_collected_by_the_runs(self) -> None:
+        seen: list[bool] = []
+        before = weakref.ref(circle())
+        explore(lambda: seen.append(before() is None), runs=3 * COLLECT_EVERY)
+        assert True not in seen
+        gc.collect()
+        assert before() is None  # and it is afterwards
+
+    @pytest.mark.parametrize("runs", [2, 3 * COLLECT_EVERY])
+    def test_what_the_runs_leave_is_collected_by_them_and_at_the_end(self, runs: int) -> None:
+        left: list[weakref.ref[Circle]] = []
+        most: list[int] = []
+
+        def program() -> None:
+            left.append(weakref.ref(circle()))
+            most.append(sum(each() is not None for each in left))
+
+        explore(program, runs=runs)
+        assert not [each for each in left if each() is not None]
+        assert max(most) <= COLLECT_EVERY + 1
+
+    def test_what_others_have_frozen_stays_frozen(self) -> None:
+        gc.freeze()
+        try:
+            before = gc.get_freeze_count()
+            explore(int, runs=2)
+            assert gc.get_freeze_count() >= before - 100  # some may have ended by themselves
+        finally:
+            gc.unfreeze()
+
+
+class Circle:
+    """What only the collector can find."""
+
+    def __init__(self) -> None:
+        self.me = self
+
+
+def circle() -> Circle:
+    return Circle()
 
 
 class TestFailures:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import _thread
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
-from joinable import Task, TaskGroup, Thread, run_all, spawn
+from joinable import Task, TaskGroup, Thread, _workers, run_all, spawn
 from joinable import _events as events
-from joinable.testing import FakeClock, LeakError, no_leaks
+from joinable.testing import FakeClock, LeakError, _leaks, no_leaks
 from joinable.testing._leaks import _starts
-from waiting import until
+from waiting import PATIENCE, Gate, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -228,6 +229,121 @@ def test_a_worker_that_has_nothing_to_do_is_none() -> None:
     with no_leaks(grace=1000), TaskGroup() as group:
         for _ in range(5):
             _ = group.spawn(int)
+
+
+def workers_with(name: str, function: Callable[..., object]) -> SimpleNamespace:
+    """Return what stands for the module, one function of which is another."""
+    return SimpleNamespace(**{**vars(_workers), name: function})
+
+
+@pytest.mark.usefixtures("workers_of_its_own")
+@pytest.mark.parametrize("step", ["watch", "idle", "is_worker"])
+def test_a_worker_that_is_becoming_idle_is_waited_for_and_not_its_end(
+    step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Force it: 1. the block ends, 2. `outlast` makes that step, 3. the worker becomes idle.
+
+    Joined, it would rest for ten seconds, and have ended.
+    """
+    gate, real, seen = Gate(), getattr(_workers, step), list[threading.Thread]()
+
+    def and_then(*arguments: object) -> object:
+        found = real(*arguments)
+        gate.may_end.set()
+        until(_workers.idle)
+        return found
+
+    def run(_: _workers.Job) -> bool:
+        seen.append(threading.current_thread())
+        return gate() == 0
+
+    with no_leaks(grace=1000):
+        _workers.start(_workers.Job(run, bool))
+        assert gate.begun.wait(PATIENCE)
+        monkeypatch.setattr(_leaks, "_workers", workers_with(step, and_then))
+    assert _workers.idle() == seen
+    assert not _workers._pool.watchers
+
+
+@pytest.mark.usefixtures("workers_of_its_own")
+def test_a_worker_that_has_not_come_yet_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Force it: 1. its thread is there, 2. it is waited for, 3. it begins, and is known."""
+    may_begin, real = threading.Event(), _workers._Worker.live
+
+    def live(worker: _workers._Worker) -> None:
+        assert may_begin.wait(PATIENCE)
+        real(worker)
+
+    def is_worker(thread: threading.Thread) -> bool:
+        found = _workers.is_worker(thread)
+        may_begin.set()
+        return found
+
+    monkeypatch.setattr(_workers._Worker, "live", live)
+    with no_leaks(grace=1000):
+        _workers.start(_workers.Job(lambda _: True, bool))
+        monkeypatch.setattr(_leaks, "_workers", workers_with("is_worker", is_worker))
+    assert len(_workers.idle()) == 1
+
+
+@pytest.mark.usefixtures("workers_of_its_own")
+def test_what_a_worker_is_given_that_was_busy_before_is_the_blocks(gate: threading.Event) -> None:
+    """Force it: 1. a worker has a job, 2. the block begins, 3. it is idle, and gets another."""
+    first, seen = Gate(), list[threading.Thread]()
+
+    def run(wait: Callable[[], object]) -> None:
+        def job(_: _workers.Job) -> bool:
+            seen.append(threading.current_thread())
+            return wait() is not None
+
+        _workers.start(_workers.Job(job, bool))
+
+    run(first)
+    assert first.begun.wait(PATIENCE)
+    with pytest.raises(LeakError, match="'joinable-worker-1', started before"), no_leaks(grace=0.1):
+        first.may_end.set()
+        until(_workers.idle)
+        run(gate.wait)
+    gate.set()
+    until(_workers.idle)
+    assert seen[0] is seen[1]
+
+
+@pytest.mark.usefixtures("workers_of_its_own")
+def test_what_a_worker_does_from_before_is_none(gate: threading.Event) -> None:
+    _workers.start(_workers.Job(lambda _: gate.wait(), bool))
+    with no_leaks(grace=0):
+        pass
+    gate.set()
+    until(_workers.idle)
+
+
+@pytest.mark.usefixtures("workers_of_its_own")
+def test_what_a_worker_does_that_was_on_its_way_before_is_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Force it: 1. its thread is there, 2. the block begins, 3. it begins its job."""
+    may_begin, gate, real = threading.Event(), Gate(), _workers._Worker.live
+
+    def live(worker: _workers._Worker) -> None:
+        assert may_begin.wait(PATIENCE)
+        real(worker)
+
+    monkeypatch.setattr(_workers._Worker, "live", live)
+    _workers.start(_workers.Job(lambda _: gate() == 0, bool))
+    with no_leaks(grace=0):
+        may_begin.set()
+        assert gate.begun.wait(PATIENCE)
+    gate.may_end.set()
+    until(_workers.idle)
+
+
+@pytest.mark.usefixtures("workers_of_its_own")
+def test_a_worker_that_goes_on_has_its_moment_of_grace(gate: threading.Event) -> None:
+    with pytest.raises(LeakError, match="'joinable-worker-1'"), no_leaks(grace=0.01):
+        _workers.start(_workers.Job(lambda _: gate.wait(), bool))
+    gate.set()
+    until(_workers.idle)
 
 
 def test_a_worker_that_is_busy_with_what_was_abandoned_is_told(gate: threading.Event) -> None:

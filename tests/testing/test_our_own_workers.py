@@ -29,7 +29,8 @@ from exploring import (
 from joinable import TaskGroup, _crew, _group, _runtime, _workers
 from joinable._crew import Crew
 from joinable._running import abandoned
-from joinable._workers import IDLE, Job, _Worker, idle
+from joinable._workers import IDLE, Job, _Pool, _Worker, idle
+from joinable.testing import _leaks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 WORKERS = (_workers,)
 CREWS = (_crew, _workers)
 LENDING = (_crew, _group)
+WATCHING = (_workers, _leaks)
 
 
 class Done:
@@ -516,6 +518,58 @@ def who_wants_its_place_back_is_told_to_stop() -> None:
     assert group._crew.limit == 1
 
 
+# -------------------------------------------------------------------- waiting until one is idle
+
+
+def one_worker() -> threading.Thread:
+    """Start a job and return its thread: that may not have begun yet, or be done."""
+    before = threading.enumerate()
+    _workers.start(Job(lambda _: True, bool))
+    (thread,) = (each for each in threading.enumerate() if each not in before)
+    return thread
+
+
+def wait_for(thread: threading.Thread) -> None:
+    """Wait until it is idle or has ended: that takes no time."""
+    begin = time.monotonic()
+    assert _leaks.outlast(thread, begin + IDLE / 2)
+    assert time.monotonic() == begin
+
+
+def one_is_waited_for_until_it_is_idle() -> None:
+    """That is seen at once, long before it ends."""
+    thread = one_worker()
+    wait_for(thread)
+    assert idle() == [thread]
+    assert not _workers._pool.watchers
+
+
+def two_wait_until_one_is_idle() -> None:
+    """Both see it."""
+    thread = one_worker()
+    together_here(lambda: wait_for(thread), lambda: wait_for(thread))
+
+
+def one_that_goes_is_waited_for_until_it_has_ended() -> None:
+    """It is never idle."""
+    before = threading.enumerate()
+    _workers.start(Job(lambda _: False, bool))
+    for thread in threading.enumerate():
+        if thread not in before:  # it may have ended already
+            wait_for(thread)
+            assert not thread.is_alive()
+
+
+def another_thread_is_waited_for_while_a_worker_comes() -> None:
+    """A worker that nobody knows yet keeps nobody from it."""
+    done = Done()
+    thread = threading.Thread(target=done.start)
+    thread.start()
+    assert _leaks.outlast(thread, time.monotonic() + IDLE / 2)
+    assert not thread.is_alive()
+    done.wait()
+
+
 MODELS = [
     Model(a_job_comes_when_a_worker_retires, WORKERS),
     Model(two_jobs_come_when_a_worker_retires, WORKERS),
@@ -527,6 +581,10 @@ MODELS = [
     Model(one_that_nobody_needs_ends, WORKERS, bound=2),
     Model(the_last_to_become_idle_is_used_first, WORKERS),
     Model(all_are_sent_home, WORKERS),
+    Model(one_is_waited_for_until_it_is_idle, WATCHING, bound=2),
+    Model(two_wait_until_one_is_idle, WATCHING),
+    Model(one_that_goes_is_waited_for_until_it_has_ended, WATCHING, bound=2),
+    Model(another_thread_is_waited_for_while_a_worker_comes, WATCHING),
     Model(all_is_worked_off, CREWS),
     Model(two_at_a_time, CREWS),
     Model(one_at_a_time, CREWS),
@@ -617,6 +675,58 @@ FAULTS = {
         "pool.idle.remove(self)",
         "pass",
         one_that_nobody_needs_ends,
+    ),
+    "who has become idle does not tell": Fault(
+        _Worker,
+        "_do",
+        "if pool.watchers:",
+        "if False:",
+        one_is_waited_for_until_it_is_idle,
+    ),
+    "who has become idle looks first for somebody to tell": Fault(
+        _Worker,
+        "_do",
+        "        pool.idle.append(self)\n        if pool.watchers:\n",
+        "        told = pool.watchers.copy()\n        pool.idle.append(self)\n        if told:\n",
+        one_is_waited_for_until_it_is_idle,
+    ),
+    "who comes is not known for a moment": Fault(
+        _Worker,
+        "live",
+        "    pool.here[thread] = None  # first: it is in one of the two at any moment\n"
+        "    pool.coming.pop(self, None)\n",
+        "    pool.coming.pop(self, None)\n    pool.here[thread] = None\n",
+        one_is_waited_for_until_it_is_idle,
+    ),
+    "who has not come yet is taken for another thread": Fault(
+        _workers,
+        "is_worker",
+        "bool(list(_pool.coming)) or ",
+        "",
+        one_is_waited_for_until_it_is_idle,
+    ),
+    "who goes does not tell": Fault(
+        _Worker,
+        "live",
+        "from here on there is nothing to wait for but its end\n    pool.tell(None)\n",
+        "from here on there is nothing to wait for but its end\n",
+        one_that_goes_is_waited_for_until_it_has_ended,
+    ),
+    "one of two is told": Fault(
+        _Pool,
+        "tell",
+        "self.watchers.copy()",
+        "self.watchers[:1]",
+        two_wait_until_one_is_idle,
+    ),
+    "who waits looks before he says so": Fault(
+        _leaks,
+        "outlast",
+        "        news.clear()  # first: what is told from here on may be seen below, or not\n"
+        "            if thread in _workers.idle():\n                return True\n",
+        "        if thread in _workers.idle():\n                return True\n"
+        "            news.clear()\n",
+        one_is_waited_for_until_it_is_idle,
     ),
     "a lane leaves without looking again": Fault(
         Crew,

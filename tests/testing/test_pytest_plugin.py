@@ -36,6 +36,7 @@ def race(count=2):
 
 # In a process each: the exploration takes the place of parts of `threading`.
 Pytester = pytest.Pytester
+OTHERS = ("hypothesispytest", "xdist", "xdist.looponfail")
 pytest_plugins = ["pytester"]
 
 
@@ -47,13 +48,16 @@ def run(pytester: Pytester) -> Runner:
 class Runner:
     def __init__(self, pytester: Pytester) -> None:
         self._pytester = pytester
+        self.company: tuple[str, ...] = ()
 
     def __call__(self, source: str, *options: str) -> pytest.RunResult:
         (self._pytester.path / "test_it.py").write_text(RACE + source)
         return self.again(*options)
 
     def again(self, *options: str) -> pytest.RunResult:
-        return self._pytester.runpytest_subprocess("-p", "no:cacheprovider", *options, timeout=100)
+        # The plugins of others take longer to load than a test takes: only where they are in play.
+        absent = [f"-pno:{name}" for name in ("cacheprovider", *OTHERS) if name not in self.company]
+        return self._pytester.runpytest_subprocess(*absent, *options, timeout=100)
 
 
 RACY = """
@@ -321,6 +325,7 @@ class TestCompany:
         result.assert_outcomes(passed=1)
 
     def test_with_xdist(self, run: Runner) -> None:
+        run.company = OTHERS
         result = run(RACY + RACY.replace("test_race", "test_other") + BAD_MARK, "-n2")
         result.assert_outcomes(failed=2, errors=1, passed=1)
         result.stdout.fnmatch_lines(["explore(runs=0): at least 1 *", "*explored schedule*"])
@@ -328,6 +333,7 @@ class TestCompany:
     def test_with_hypothesis_each_example_is_explored_and_the_example_shrinks(
         self, run: Runner
     ) -> None:
+        run.company = OTHERS
         result = run(
             """
 from hypothesis import given, settings, strategies as st

@@ -238,15 +238,19 @@ def session_of(
 def _collected() -> Generator[None]:
     """Collect garbage between the runs only, and only what the runs have made."""
     enabled = gc.isenabled()
-    gc.collect()
     gc.disable()
     frozen = gc.get_freeze_count() == 0
-    if frozen:  # somebody else's frozen objects must stay so, then each collection costs more
+    # What is garbage by now is frozen as well, and of no consequence until the end: to find it all
+    # that a large test suite has in memory would have to be looked at, for every exploration.
+    if frozen:
         gc.freeze()
+    else:  # somebody else's frozen objects must stay so, then each collection costs more
+        gc.collect()
     try:
         yield
     finally:
         if frozen:
+            gc.collect()  # now, when the last runs' garbage is quickly found
             gc.unfreeze()
         if enabled:
             gc.enable()

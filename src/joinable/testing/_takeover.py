@@ -112,7 +112,11 @@ class Takeover:
 
     def names_in(self, namespace: dict[str, Any], replacements: dict[int, object]) -> None:
         """Rebind the primitives in one namespace."""
-        for name, value in namespace.copy().items():
+        names = namespace.copy()
+        # Most have none, and there are thousands of names: this asks all of them in C.
+        if replacements.keys().isdisjoint(map(id, names.values())):
+            return
+        for name, value in names.items():
             new = replacements.get(id(value))
             if new is not None:
                 self.bind(namespace, name, new)
