@@ -131,7 +131,6 @@ class Call(Running["T"]):
 
     def give_up(self, seconds: float) -> bool:
         """Complete it, though it still runs; False if it has ended."""
-        line = _frames.current_line(self._runner)
-        error = DeadlineExceeded(seconds, [(self._name, line)])
+        error = DeadlineExceeded(seconds, [(self._name, self._where())])
         self._annotate(error)
         return self._finish(FINISHED, exception=error)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 import os
-from types import CodeType
+from types import BuiltinFunctionType, CodeType, MethodType
 
 COROUTINE_FLAGS = (
     0x80 | 0x200
 )  # CO_COROUTINE, CO_ASYNC_GENERATOR of `inspect`, which is slow to import
 
 
+_PLAIN = frozenset((str, int, float, bool, bytes, type(None)))
 _MOST = 32  # workers, unless told otherwise: as many as a standard pool has
 
 
@@ -102,6 +103,24 @@ def name_of(fn: object) -> str:
         fn = fn.func
     name = getattr(fn, "__name__", None)
     return name if isinstance(name, str) else type(fn).__name__
+
+
+def called(fn: object) -> str:
+    """Return what a function is called, with its module where it is written in C."""
+    while isinstance(fn, functools.partial):
+        inner: object = fn.func
+        if isinstance(inner, MethodType) and inner.__module__ == "joinable._race":
+            inner = fn.args[-1]  # ours, which tries a function of the user's
+        fn = inner
+    if not isinstance(fn, BuiltinFunctionType):
+        return name_of(fn)
+    module: object = fn.__module__  # a method of an object in C has none
+    return f"{module}.{fn.__qualname__}" if isinstance(module, str) else fn.__qualname__
+
+
+def plain(value: object) -> str:
+    """Show a value without running code of its class, which may wait or raise."""
+    return short(value) if type(value) in _PLAIN else f"<{type(value).__name__}>"
 
 
 def check_iterable(value: object, where: str) -> None:

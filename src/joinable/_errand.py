@@ -289,10 +289,17 @@ class Errand(Sealed["T"]):
         return self._staff.fork != _chain.forks[0]
 
     @override
-    def _annotate(self, error: BaseException) -> None:
+    def _origin(self) -> _frames.Origin:
+        return _frames.Origin(self._called, self._submitted() or f"submitted to {self._staff.name!r}")
+
+    def _submitted(self) -> str:
         place = _frames.place_in(self._code, self._instruction)
-        where = "" if place is None else f", submitted at {_frames.show(place)}"
-        _frames.note(error, f"in task {self._name!r}{where}")
+        return "" if place is None else f"submitted at {_frames.show(place)}"
+
+    @override
+    def _annotate(self, error: BaseException) -> None:
+        submitted = self._submitted()
+        _frames.note(error, f"in task {self._name!r}{submitted and ', '}{submitted}")
 
     @override
     def __repr__(self) -> str:

@@ -27,7 +27,7 @@ import math
 import os
 import sys
 
-from joinable import _chain, _frames, _park, _runtime
+from joinable import _chain, _frames, _live, _park, _runtime
 from joinable._call import Call
 from joinable._check import check_callable, check_span, check_workers, name_of, short
 from joinable._errors import Cancelled, CancelledError, DeadlineExceeded, GroupClosed
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
+    from joinable._frames import Runner
     from joinable._task import Task
     from joinable._typing import P, T
 
@@ -264,6 +265,7 @@ class TaskGroup:
             if self._limit is not None:
                 self._limit.__enter__()
             self._closed = "it was cancelled" if self._scope.cancelled else ""
+            _live.enter(self)
             # The last: were anything done after it when Ctrl-C comes, nobody would leave the scope.
             self._scope.__enter__()
         except BaseException:  # Ctrl-C: who was not let in does not leave, either
@@ -442,7 +444,7 @@ class TaskGroup:
         left: list[tuple[str, str | None]] = []
         self._cancel_unbegun()
         for call in self._crew.running.copy():
-            told = (call.name, _frames.current_line(call._runner))
+            told = (call.name, call._where())
             if call.give_up(seconds):
                 left.append(told)
         return left
@@ -453,5 +455,5 @@ class TaskGroup:
             if call._runner is None:
                 call.cancel()
 
-    def _runners(self) -> list[tuple[str, int | None]]:
-        return [(call.name, call._runner) for call in self._crew.running.copy()]
+    def _runners(self) -> list[Runner]:
+        return [(call.name, call._runner, call._origin()) for call in self._crew.running.copy()]

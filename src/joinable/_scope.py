@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import math
 
-from joinable import _chain, _frames, _runtime
+from joinable import _chain, _frames, _live, _runtime
 from joinable._callback import CancelCallback
 from joinable._chain import ENTERED, LEFT, NEW, Later, Link
 from joinable._check import check_callable, check_time, short
@@ -195,6 +195,7 @@ class CancelScope(Link):
             self._place = None if frame is None else (frame.f_code.co_filename, frame.f_lineno)
             self._outer = _chain.current.get()
             self._open(_chain.in_force())
+            _live.enter(self)
         # In one step, and the last: were it in force when Ctrl-C comes, nobody would leave it.
         (_,) = map(_chain.current.set, (self,))
         return self

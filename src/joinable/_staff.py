@@ -38,6 +38,7 @@ from joinable._typing import override
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from joinable._errand import Errand
+    from joinable._frames import Runner
     from joinable._typing import Lock
     from joinable._workers import Job
 
@@ -290,10 +291,10 @@ class Staff(Lounge):
         """Tell whether the calling thread is one of the workers."""
         return _runtime.get_ident() in self.spots
 
-    def runners(self) -> list[tuple[str, int | None]]:
-        """Name the calls that run, each with its thread."""
+    def runners(self) -> list[Runner]:
+        """Name the calls that run, each with its thread, and where it comes from."""
         running = [(spot[:][0], ident) for ident, spot in self.spots.copy().items()]
-        return [(errand.name, ident) for errand, ident in running if errand is not None]
+        return [(each.name, ident, each._origin()) for each, ident in running if each is not None]
 
     def runner_of(self, errand: Errand[object]) -> int | None:
         """Return the thread that runs a call."""

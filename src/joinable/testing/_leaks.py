@@ -273,7 +273,7 @@ def _idents() -> set[int]:
 def _tell_thread(thread: threading.Thread) -> str:
     place = _starts.place(thread)
     started = f"started at {_frames.show(place)}" if place else _started_unseen(thread)
-    return f"{thread.name!r}, {started}, now at {_frames.current_line(thread.ident) or 'its end'}"
+    return f"{thread.name!r}, {started}, now {_frames.where(thread.ident) or 'at its end'}"
 
 
 def _started_unseen(thread: threading.Thread) -> str:

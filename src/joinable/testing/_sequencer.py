@@ -144,7 +144,7 @@ class Sequencer:
         holder = self._threads.get(self._next)
         if holder is None:
             return f"{waited}, which no thread has begun"
-        return f"{waited}, which is still at {_frames.current_line(holder) or 'its end'}"
+        return f"{waited}, which is still {_frames.where(holder) or 'at its end'}"
 
     def _leave(self, number: int, error: BaseException | None) -> None:
         if error is not None:
