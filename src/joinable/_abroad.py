@@ -37,6 +37,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from joinable._frames import Runner
     from joinable._typing import SupportsOutcome, SupportsSubmit
 
 __all__ = ["Abroad"]
@@ -149,6 +150,10 @@ class Abroad(Calls):
     @override
     def abandon(self) -> bool:
         return bool(self.pending)
+
+    @override
+    def busy(self) -> int:
+        return len(self.pending)
 
     @override
     def runners(self) -> list[Runner]:

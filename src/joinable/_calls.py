@@ -150,6 +150,14 @@ class Calls(Crew):
         spots = [(spot.at(), lane.ident) for lane, spot in self.running.copy().items()]
         return [(self.say(index), ident, origin) for index, ident in spots if index >= READING]
 
+    def counts(self) -> str:
+        """Say how many calls run, and how far they are; waits for nobody."""
+        return f"{self.busy()} running"
+
+    def busy(self) -> int:
+        """Return how many calls run."""
+        return sum(spot.at() >= 0 for spot in self.running.copy().values())
+
     def origin(self) -> _frames.Origin:
         """Tell where the calls come from."""
         return _frames.Origin(None, f"called by the {self.what} at {_frames.show(self.place)}")

@@ -174,9 +174,7 @@ class Crew:
         finally:
             self.forget(held)
 
-    def outlast(
-        self, deadline: float, who: str, runners: Callable[[], Iterable[Runner]]
-    ) -> bool:
+    def outlast(self, deadline: float, who: str, runners: Callable[[], Iterable[Runner]]) -> bool:
         """Wait so for what was asked to stop; a warning tells what still runs after a while."""
         warn = _runtime.monotonic() + LONG
         if deadline <= warn:

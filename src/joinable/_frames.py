@@ -84,7 +84,7 @@ _traceback_of: Callable[[BaseException], TracebackType | None] = vars(BaseExcept
 def user_caller() -> Place:
     """Return the innermost line on the calling thread's stack that is the user's own."""
     frame: FrameType | None = sys._getframe(1)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-    while frame is not None and not _is_users(frame.f_code.co_filename):
+    while frame is not None and not is_users(frame.f_code.co_filename):
         frame = frame.f_back
     return caller() if frame is None else (frame.f_code.co_filename, frame.f_lineno)
 
@@ -169,7 +169,7 @@ def where(ident: int | None, origin: Origin | None = None) -> str | None:
 def describe(frame: FrameType, origin: Origin | None = None) -> str:
     """Tell the same of a thread whose innermost frame is this one."""
     look = _look(frame)
-    begun = "" if origin is None else f", {origin.begun}"
+    begun = f", {origin.begun}" if origin is not None and origin.begun else ""
     if look.entry is not None and look.waits:
         place = begun if look.user is None else f" at {_line(look.user)}"
         return f"waiting in {_name(look.entry)}{place}"
@@ -206,7 +206,7 @@ def _look(innermost: FrameType) -> _Look:
             look.waits |= code.co_filename.startswith(_WAITS)
         else:
             look.inner = look.inner or frame
-            if _is_users(code.co_filename):
+            if is_users(code.co_filename):
                 look.user = frame
                 break
         back = frame.f_back
@@ -231,7 +231,7 @@ def stack(ident: int | None, origin: Origin | None = None) -> str:
 
     frame = None if ident is None else frames().get(ident)
     lines = [*traceback.walk_stack(frame)] if frame is not None else []
-    while lines and not _is_users(lines[-1][0].f_code.co_filename):
+    while lines and not is_users(lines[-1][0].f_code.co_filename):
         lines.pop()  # what the interpreter and we do to begin a thread
     shown = [each for each in reversed(lines) if not each[0].f_code.co_filename.startswith(_OURS)]
     nothing = "  in no thread of this process\n" if ident is None else "  at its end\n"
@@ -245,7 +245,7 @@ def raised_at(error: BaseException) -> str | None:
     found, traceback = None, _traceback_of(error)
     while traceback is not None:
         code = traceback.tb_frame.f_code
-        if _is_users(code.co_filename):
+        if is_users(code.co_filename):
             found = f"{code.co_filename}:{traceback.tb_lineno} in {code.co_name}"
         traceback = traceback.tb_next
     return found
@@ -300,7 +300,8 @@ def _line(frame: FrameType) -> str:
     return f"{frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_name}"
 
 
-def _is_users(filename: str) -> bool:
+def is_users(filename: str) -> bool:
+    """Tell whether the file is neither ours nor the standard library's."""
     if filename.startswith((_OURS, "<frozen ")):
         return False
     return not filename.startswith(_STANDARD) or filename.startswith(_INSTALLED)

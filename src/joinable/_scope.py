@@ -23,7 +23,7 @@ import math
 from joinable import _chain, _frames, _live, _runtime
 from joinable._callback import CancelCallback
 from joinable._chain import ENTERED, LEFT, NEW, Later, Link
-from joinable._check import check_callable, check_time, short
+from joinable._check import check_callable, check_time, short, steady
 from joinable._errors import Cancelled
 from joinable._typing import override
 
@@ -103,14 +103,19 @@ class CancelScope(Link):
         return self._reason
 
     @override
+    @steady
     def __repr__(self) -> str:
         word = self._state
         if self._place is not None:
             word += f" at {_frames.show(self._place)}"
+        if self._is_open() and self._shields(_runtime.monotonic()):
+            word += ", a shield"
         if self.cancelled:
             word += ", cancelled"
         elif self._is_open() and self._deadline < math.inf:
             word += f", {self._deadline - _runtime.monotonic():.3g} s left"
+        waiting = len(self._sleepers)
+        word += f", {waiting} waiting" if waiting else ""
         return f"<CancelScope {word}>"
 
     # ---------------------------------------------------------------- cancelling

@@ -150,6 +150,8 @@ class Staff(Lounge):
         for each in dropped:
             each.fail(RuntimeError(f"there is no thread for a call of {self.name!r}: {error}"))
         if refused:
+            with self.lock:
+                self.refused += 1
             raise error
 
     # ---------------------------------------------------------------- a worker's life
@@ -295,6 +297,16 @@ class Staff(Lounge):
         """Name the calls that run, each with its thread, and where it comes from."""
         running = [(spot[:][0], ident) for ident, spot in self.spots.copy().items()]
         return [(each.name, ident, each._origin()) for each, ident in running if each is not None]
+
+    def busy(self) -> int:
+        """Return how many of them are at a call."""
+        errands = [spot[:][0] for spot in self.spots.copy().values()]
+        return sum(errand is not None and not errand.done() for errand in errands)
+
+    def has_failed(self) -> None:
+        """Count a call that has raised an error of its own."""
+        with self.lock:
+            self.failed += 1
 
     def runner_of(self, errand: Errand[object]) -> int | None:
         """Return the thread that runs a call."""

@@ -27,7 +27,7 @@ import weakref
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from joinable import _events, _frames, _runtime, _timer, _unasked, _workers
-from joinable._check import check_seconds
+from joinable._check import check_seconds, steady
 from joinable._task import Task
 from joinable._typing import override
 from joinable.testing._waits import HELPER
@@ -133,6 +133,11 @@ class NoLeaks(contextlib.ContextDecorator):
         self._before: list[threading.Thread] | None = None
         self._watched: frozenset[int] = frozenset()
         self._begun: dict[int, Task[object]] = {}
+
+    @override
+    @steady
+    def __repr__(self) -> str:
+        return f"<no_leaks: {'not in use' if self._before is None else 'in use'}>"
 
     @override
     def _recreate_cm(self) -> Self:
