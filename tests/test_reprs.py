@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
+import importlib
 import inspect
 import pkgutil
-import importlib
 import re
 import threading
 from contextvars import ContextVar
+from dataclasses import is_dataclass
 from typing import TYPE_CHECKING
 
 import pytest
@@ -33,6 +33,7 @@ from joinable import (
 from waiting import PATIENCE, Gate, until
 
 if TYPE_CHECKING:
+    import contextlib
     from collections.abc import Callable
 
 
@@ -45,7 +46,8 @@ def public_classes() -> list[type]:
         for module in map(importlib.import_module, modules)
         for name in getattr(module, "__all__", ())
     }
-    classes = {each for each in names if inspect.isclass(each)}
+    # Nor records, which are made whole or not at all.
+    classes = {each for each in names if inspect.isclass(each) and not is_dataclass(each)}
     return sorted(
         (each for each in classes if not issubclass(each, BaseException)),
         key=lambda each: each.__name__,
@@ -55,7 +57,7 @@ def public_classes() -> list[type]:
 @pytest.mark.parametrize("kind", public_classes(), ids=lambda kind: kind.__name__)
 def test_one_whose_constructor_has_not_run_has_a_repr(kind: type) -> None:
     text = repr(kind.__new__(kind))
-    assert kind.__name__.removesuffix("Statistics") in text or "Cancel" in text or "step" in text
+    assert kind.__name__ in text
 
 
 @pytest.mark.parametrize("kind", public_classes(), ids=lambda kind: kind.__name__)

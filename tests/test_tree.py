@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-import joinable
 from joinable import (
     Cancelled,
     CancelScope,
@@ -52,7 +51,7 @@ def drawn() -> str:
 
 
 def seen(pattern: str) -> str:
-    """Return the picture in which the pattern is to be found: threads get there in their own time."""
+    """Return the picture in which the pattern is found: threads get there in their own time."""
     pictures = [""]
     until(lambda: pictures.append(drawn()) or re.search(pattern, pictures[-1]), PATIENCE)
     return pictures[-1]
@@ -89,12 +88,15 @@ def test_a_group_in_a_group_in_a_group_is_drawn_in_it_and_names_the_read_that_ha
 
     with near, far:
         thread = spawn(nested, 1)
-        picture = seen(rf"level 3-1 \(fetch\)': running.*\n.*at {HERE}:\d+ in fetch")
+        # Twice in their tasks, once at the first of them, and at the end of a line the read.
+        waits = r"(waiting in TaskGroup.__exit__ .*){3}"
+        picture = seen(
+            rf"(?s){waits}level 3-1 \(fetch\)': running[^\n]*\n[^\n]*at {HERE}:\d+ in fetch"
+        )
         far.send(b"x")
         thread.result(PATIENCE)
     levels = [depth(picture, f"group 'level {level}': open, 1 running") for level in (1, 2, 3)]
     assert levels == sorted(set(levels)), picture
-    assert picture.count("waiting in TaskGroup.__exit__") == 3, picture
     thread.join()
 
 
@@ -110,11 +112,17 @@ def test_a_thread_tells_its_age_and_that_it_is_a_daemon() -> None:
 
 def test_a_task_tells_the_earliest_deadline_around_it() -> None:
     gate = Gate()
-    with FakeClock() as clock, ended(gate), fail_after(60), fail_after(90):
-        with ended(gate), TaskGroup(name="g") as group:
-            task = group.spawn(gate)
-            clock.advance(20)
-            picture = drawn()
+    with (
+        FakeClock() as clock,
+        fail_after(60),
+        fail_after(90),
+        TaskGroup(name="g") as group,
+        ended(gate),
+    ):
+        task = group.spawn(gate)
+        assert gate.begun.wait(PATIENCE)
+        clock.advance(20)
+        picture = drawn()
     assert "task 'g-1 (Gate)': running, 20.0 s old, 40.0 s left" in picture
     assert "scope, 20.0 s old, 40.0 s left" in picture
     assert "scope, 20.0 s old, 70.0 s left" in picture
@@ -122,13 +130,10 @@ def test_a_task_tells_the_earliest_deadline_around_it() -> None:
 
 
 def test_a_deadline_that_has_passed_is_told_as_such() -> None:
-    gate = Gate()
-    with FakeClock() as clock, pytest.raises(BaseExceptionGroup if False else DeadlineExceeded):
-        with fail_after(5):
-            clock.advance(8)
-            assert "late by 3.0 s" in drawn()
-            sleep(1)
-    gate.may_end.set()
+    with FakeClock() as clock, pytest.raises(DeadlineExceeded), fail_after(5):
+        clock.advance(8)
+        assert "late by 3.0 s" in drawn()
+        sleep(1)
 
 
 def test_a_cancelled_scope_tells_why_and_what_is_in_it_is_asked_to_stop() -> None:
@@ -178,8 +183,7 @@ def test_calls_of_run_all_are_drawn_with_their_keys_and_scopes_in_the_right_one(
 
     thread = spawn(lambda: run_all({"left": inner, "right": gate}))
     with ended(gate):
-        picture = seen("of left-1")
-        assert "run_all: open, 2 running, 0 of 2 calls waiting" in picture
+        picture = seen("(?s)run_all: open, 2 running, 0 of 2 calls waiting.*of left-1")
         assert depth(picture, "group 'of left'") == depth(picture, "call 'left': running") + 3
     thread.join()
 
@@ -213,7 +217,7 @@ def test_a_source_that_waits_is_told() -> None:
 
     with run_each(repr, source()) as stream, ended(gate):
         picture = seen("the source of its items: running")
-        assert re.search(rf"called from {HERE}:\d+ in __call__|in source", picture) or True
+        assert "in __call__" in picture
         gate.may_end.set()
         assert list(stream) == ["0"]
 
@@ -259,7 +263,7 @@ def test_threads_of_others_come_last_with_what_they_do() -> None:
         picture = drawn()
     done.set()
     last = picture[picture.index("threads that run nothing of the library") :]
-    assert re.search(rf"thread 'foreign'\n.* at .*{HERE}:\d+ in __call__", last), last
+    assert re.search(r"thread 'foreign'\n.* called from .*waiting\.py:\d+ in __call__", last), last
     assert "thread 'waiter'" in last
     foreign.join()
     builtin.join()
@@ -308,6 +312,7 @@ def test_an_abandoned_thread_is_told_as_such() -> None:
         assert gate.begun.wait(PATIENCE)
         clock.advance(1)
         until(thread.done)
+        assert isinstance(thread.exception(), DeadlineExceeded)
         assert "thread 'given up': abandoned" in drawn()
     thread.join()
 
@@ -326,10 +331,16 @@ def test_a_call_that_its_group_has_given_up_is_drawn_below_it() -> None:
 
 def test_a_call_that_run_all_has_given_up_is_drawn_below_it() -> None:
     gate = Gate()
-    with ended(gate):
-        with pytest.raises(DeadlineExceeded):
-            run_all([gate], timeout=0.01)
+    with FakeClock() as clock, ended(gate):
+        thread = spawn(run_all, [gate], timeout=5)
+        assert gate.begun.wait(PATIENCE)
+        clock.until_waiting()
+        clock.advance(5)
+        clock.until_waiting()
+        clock.advance(1)
+        assert isinstance(thread.exception(), DeadlineExceeded)
         picture = drawn()
+    thread.join()
     assert "run_all: left" in picture
     assert "call 0: abandoned" in picture
 
@@ -413,7 +424,6 @@ def test_a_wait_of_the_library_is_named() -> None:
         line = spawn(lambda: sleep(LONG))
         picture = seen(r"(?s)waiting in sleep, started at .*waiting in sleep at .* in <lambda>")
         scope.cancel()
-        bare.join(PATIENCE) if False else None
     for thread in (bare, line):
         thread.join()
     assert "waiting in sleep, started at" in picture
@@ -578,19 +588,22 @@ def test_nothing_is_kept_alive_for_it() -> None:
 
 
 def test_a_scope_that_is_dropped_unleft_goes_from_the_register() -> None:
+    import weakref  # noqa: PLC0415
+
     from joinable import _live  # noqa: PLC0415
 
     def left_open() -> None:
         scope = CancelScope()
-        joinable._live.enter(scope)  # type: ignore[attr-defined]  # as entering it does
+        _live.scopes[id(scope)] = weakref.ref(scope)  # as entering it does
 
-    before = len(_live._entries)
+    before = len(_live.found())
     for _ in range(100):
         left_open()
     import gc  # noqa: PLC0415
 
     gc.collect()
-    assert len(_live._entries) <= before
+    assert len(_live.found()) <= before
+    assert len(_live.scopes) <= before
 
 
 def test_hundreds_of_pictures_can_be_drawn_while_groups_come_and_go() -> None:
@@ -713,17 +726,13 @@ def test_another_thread_cannot_ask_for_it() -> None:
         spawn(dump_tree_on_signal, signal.SIGINT).result()
 
 
-@pytest.mark.skipif(not hasattr(signal, "SIGUSR2"), reason="faulthandler cannot register there")
-def test_a_handler_that_could_not_be_put_back_is_not_replaced() -> None:
-    import faulthandler  # noqa: PLC0415
-
-    with open(os.devnull, "w", encoding="utf-8") as nowhere:  # noqa: PTH123
-        faulthandler.register(signal.SIGUSR2, nowhere)
-        try:
-            with pytest.raises(RuntimeError, match="SIGUSR2 is handled by something that is not"):
-                dump_tree_on_signal(signal.SIGUSR2)
-        finally:
-            faulthandler.unregister(signal.SIGUSR2)
+def test_a_handler_that_could_not_be_put_back_is_not_replaced(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # So it is told of one that the program around an embedded interpreter has installed.
+    monkeypatch.setattr(signal, "getsignal", lambda _: None)
+    with pytest.raises(RuntimeError, match="SIGINT is handled by something that is not written in"):
+        dump_tree_on_signal(signal.SIGINT)
 
 
 @needs_user_signals
@@ -742,18 +751,20 @@ def test_a_signal_that_interrupts_a_write_to_the_same_file_is_drawn_all_the_same
             return super().write(data)  # type: ignore[arg-type]
 
     raw = Interrupting(path, "w")
-    with io.TextIOWrapper(io.BufferedWriter(raw), encoding="utf-8") as file:
-        with dump_tree_on_signal(USR, file=file):
-            raw.armed = True
-            file.write("a line\n")
-            file.flush()
+    with (
+        io.TextIOWrapper(io.BufferedWriter(raw), encoding="utf-8") as file,
+        dump_tree_on_signal(USR, file=file),
+    ):
+        raw.armed = True
+        file.write("a line\n")
+        file.flush()
     with open(path, encoding="utf-8") as written:  # noqa: PTH123
         text = written.read()
     assert "What runs in process" in text
     assert "a line" in text
 
 
-def test_the_time_of_a_picture_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_time_of_a_picture_is_short() -> None:
     gate = Gate()
     with ended(gate), TaskGroup() as group:
         for _ in range(50):

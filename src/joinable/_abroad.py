@@ -37,7 +37,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from joinable._frames import Runner
     from joinable._typing import SupportsOutcome, SupportsSubmit
 
 __all__ = ["Abroad"]
@@ -156,7 +155,7 @@ class Abroad(Calls):
         return len(self.pending)
 
     @override
-    def runners(self) -> list[Runner]:
+    def runners(self) -> list[_frames.Runner]:
         works, origin = self.works.copy().items(), self.origin()
         return [
             (self.say(index), work.ident, origin) for index, work in works if index in self.pending

@@ -34,7 +34,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from joinable._frames import Runner
     from joinable._scope import CancelScope
 
 __all__ = ["IDLE", "READING", "Calls", "Spot", "Unreached", "note_failures", "report"]
@@ -143,7 +142,7 @@ class Calls(Crew):
         self.left = True  # `_leave` has nothing to wait for
         raise DeadlineExceeded(self.timeout or 0.0, unfinished, stopped) from self.stopped
 
-    def runners(self) -> list[Runner]:
+    def runners(self) -> list[_frames.Runner]:
         """Name the calls that run, each with its thread, and where it comes from."""
         origin = self.origin()
         # A copy is made at once; a lane may be about to note what it took.

@@ -39,7 +39,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from joinable._frames import Runner
     from joinable._typing import Lock
 
 __all__ = ["LONG", "Crew"]
@@ -174,7 +173,9 @@ class Crew:
         finally:
             self.forget(held)
 
-    def outlast(self, deadline: float, who: str, runners: Callable[[], Iterable[Runner]]) -> bool:
+    def outlast(
+        self, deadline: float, who: str, runners: Callable[[], Iterable[_frames.Runner]]
+    ) -> bool:
         """Wait so for what was asked to stop; a warning tells what still runs after a while."""
         warn = _runtime.monotonic() + LONG
         if deadline <= warn:

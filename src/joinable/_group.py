@@ -44,7 +44,6 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from joinable._frames import Runner
     from joinable._statistics import GroupStatistics
     from joinable._task import Task
     from joinable._typing import P, T
@@ -493,5 +492,5 @@ class TaskGroup:
             if call._runner is None:
                 call.cancel()
 
-    def _runners(self) -> list[Runner]:
+    def _runners(self) -> list[_frames.Runner]:
         return [(call.name, call._runner, call._origin()) for call in self._crew.running.copy()]

@@ -32,15 +32,15 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from joinable._abroad import Abroad
-    from joinable._crew import Crew
     from joinable._chain import Link
+    from joinable._crew import Crew
     from joinable._frames import Origin
     from joinable._staff import Staff
 
 __all__ = ["grown"]
 
-_OF_OURS = frozenset(("joinable-reports", "joinable-timer"))
-"""Threads that run nothing of the user's."""
+_OF_OURS = "joinable-reports", "joinable-timer", "joinable-worker-"
+"""With these begin the names of threads that run nothing of the user's."""
 
 _REASON = 60  # characters that are shown of it
 
@@ -177,12 +177,14 @@ class _Growth:
     def _add_pool(self, staff: Staff) -> None:
         spots = staff.spots.copy().items()
         running = [(errand, ident) for ident, spot in spots if (errand := spot[:][0]) is not None]
+        self._know(staff)
+        if staff.closed and not (running or staff.todo):
+            return
         state = f"closed by {staff.closed}" if staff.closed else "open"
         room = "" if staff.backlog is None else f", room for {staff.backlog}"
         counts = f"{len(running)} running, {len(staff.todo)} waiting{room}"
         node = Node("pools", f"pool {staff.name!r}: {state}, {counts}")
         node.more = (f"{len(staff.lanes)} of {staff.limit:g} threads, {len(staff.parked)} idle",)
-        self._know(staff)
         self.pools.append(node)
         for errand, ident in running:
             self._add_task(errand, node, ident)
@@ -325,7 +327,7 @@ class _Growth:
 
     def _is_ours(self, ident: int) -> bool:
         thread = self.threads.get(ident)
-        return ident in self.workers or (thread is not None and _name(thread) in _OF_OURS)
+        return ident in self.workers or (thread is not None and _name(thread).startswith(_OF_OURS))
 
 
 def _threads() -> dict[int, threading.Thread]:

@@ -1,7 +1,9 @@
 """What was begun and may still be under way: for whoever draws it, and nobody here keeps it alive.
 
-Scopes, groups, runs of calls. Whether one is still under way is written in itself; so nothing is
-done here at its end, and an entry goes when the object is collected.
+Groups and runs of calls: whether one is still under way is written in itself; so nothing is done
+here at its end, and an entry goes when the object is collected. Scopes, of which there are many,
+enter themselves and take themselves out, which is the cheapest; one that is never left goes when
+somebody looks.
 
 Who may run between which lines. An entry is a weak reference, and the key of a dict: setting,
 popping and copying one are atomic on every build. Its callback is the dict's `pop`, in C, so that
@@ -12,7 +14,7 @@ from __future__ import annotations
 
 import weakref
 
-__all__ = ["enter", "found"]
+__all__ = ["enter", "found", "scopes"]
 
 
 class _Entry(weakref.ref[object]):
@@ -31,6 +33,16 @@ def enter(thing: object) -> None:
     _entries[_Entry(thing, _entries.pop)] = None
 
 
+scopes: dict[int, weakref.ref[object]] = {}
+"""Those that are entered, by their ids."""
+
+
 def found() -> list[object]:
-    """Return what is there, the oldest first."""
-    return [thing for entry in _entries.copy() if (thing := entry()) is not None]
+    """Return what is there, the oldest first of either kind."""
+    for key, entry in scopes.copy().items():
+        if entry() is None and scopes.get(key) is entry:
+            # One that has come between these two lines, at the same place in memory, is lost for
+            # the picture, and for nothing else.
+            scopes.pop(key, None)
+    entries = (*scopes.copy().values(), *_entries.copy())
+    return [thing for entry in entries if (thing := entry()) is not None]

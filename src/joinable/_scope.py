@@ -19,6 +19,7 @@ What they promise:
 from __future__ import annotations
 
 import math
+from weakref import ref
 
 from joinable import _chain, _frames, _live, _runtime
 from joinable._callback import CancelCallback
@@ -200,7 +201,7 @@ class CancelScope(Link):
             self._place = None if frame is None else (frame.f_code.co_filename, frame.f_lineno)
             self._outer = _chain.current.get()
             self._open(_chain.in_force())
-            _live.enter(self)
+            _live.scopes[id(self)] = ref(self)
         # In one step, and the last: were it in force when Ctrl-C comes, nobody would leave it.
         (_,) = map(_chain.current.set, (self,))
         return self
@@ -255,6 +256,7 @@ class CancelScope(Link):
         """Be over: stop nobody any more, and let go of what was only for this block."""
         if self._deadline < math.inf:
             self._passed = self._is_open() and self._is_late()
+        _live.scopes.pop(id(self), None)
         self._frame = None
         self._shield_until = -math.inf
         if not self._is_of_this_process():

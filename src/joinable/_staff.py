@@ -37,8 +37,8 @@ from joinable._typing import override
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from joinable import _frames
     from joinable._errand import Errand
-    from joinable._frames import Runner
     from joinable._typing import Lock
     from joinable._workers import Job
 
@@ -293,7 +293,7 @@ class Staff(Lounge):
         """Tell whether the calling thread is one of the workers."""
         return _runtime.get_ident() in self.spots
 
-    def runners(self) -> list[Runner]:
+    def runners(self) -> list[_frames.Runner]:
         """Name the calls that run, each with its thread, and where it comes from."""
         running = [(spot[:][0], ident) for ident, spot in self.spots.copy().items()]
         return [(each.name, ident, each._origin()) for each, ident in running if each is not None]

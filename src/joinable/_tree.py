@@ -201,7 +201,7 @@ def dump_tree_on_signal(signum: int, *, file: TextIO | None = None) -> TreeSigna
         file: Where to write. None: what `sys.stderr` is when the signal comes.
 
     Returns:
-        What undoes it: a context manager, with a method `remove()`. It need not be kept.
+        A context manager, with a method `remove()`, that undoes it. It need not be kept.
 
     Raises:
         TypeError: An argument is of the wrong kind.
@@ -230,7 +230,7 @@ def _handler_of(signum: int) -> _Handler:
     if handler is None:
         raise RuntimeError(
             f"{_said(signum)} is handled by something that is not written in Python, "
-            "faulthandler.register() for one, and could not be given back: take another signal"
+            "and could not be given back to that: take another signal"
         )
     return handler
 

@@ -9,7 +9,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from joinable._frames import Runner
 
 __all__ = ["decide", "raise_verdict", "say_calls", "say_places"]
 
@@ -63,7 +62,7 @@ def _say(name: str, errors: list[BaseException]) -> str:
     return f"{name}: {len(errors)} error{'s' if len(errors) != 1 else ''}"
 
 
-def say_calls(runners: Iterable[Runner]) -> str:
+def say_calls(runners: Iterable[_frames.Runner]) -> str:
     """Tell the names of calls, and where their threads are."""
     return say_places((name, _frames.where(ident, origin)) for name, ident, origin in runners)
 
