@@ -606,6 +606,24 @@ def test_a_scope_that_is_dropped_unleft_goes_from_the_register() -> None:
     assert len(_live.scopes) <= before
 
 
+def test_a_scope_that_was_left_open_and_whose_thread_has_its_number_again_is_drawn() -> None:
+    gate = Gate()
+    outer = CancelScope()
+    outer.__enter__()
+    try:
+        with TaskGroup(name="in it") as group, ended(gate):
+            group.spawn(gate)
+            picture = seen("in it-1")
+            (call,) = group._crew.running
+            outer._thread, entered = call._runner, outer._thread
+            picture = drawn()
+            outer._thread = entered
+    finally:
+        outer.__exit__(None, None, None)
+    assert "scope, " in picture
+    assert "task 'in it-1 (Gate)'" in picture
+
+
 def test_hundreds_of_pictures_can_be_drawn_while_groups_come_and_go() -> None:
     over = threading.Event()
 

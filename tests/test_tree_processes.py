@@ -19,15 +19,13 @@ needs_user_signals = pytest.mark.skipif(
 )
 
 HANGING = """
-    import signal, socket, threading
+    import io, signal, socket, sys
     import joinable
     from joinable import TaskGroup
 
     near, far = socket.socketpair()
-    begun = threading.Event()
 
     def fetch():
-        begun.set()
         return near.recv(10)  # nobody answers
 
     def pages():
@@ -42,8 +40,14 @@ HANGING = """
         joinable.dump_tree_on_signal(signal.SIGUSR1)
         with TaskGroup(name="crawl") as group:
             group.spawn(sites)
-            begun.wait()
+            while not hangs():
+                joinable.sleep(0.01)
             print("ready", flush=True)
+
+    def hangs():
+        file = io.StringIO()
+        joinable.dump_tree(file)
+        return sys.argv[1] in file.getvalue()
 
     main()
 """
@@ -54,7 +58,7 @@ def test_a_signal_to_a_program_that_hangs_names_the_read_in_the_third_of_its_gro
     code = textwrap.dedent(HANGING)
     stuck = 1 + code.splitlines().index("    return near.recv(10)  # nobody answers")
     with subprocess.Popen(  # noqa: S603  the test's own code
-        [sys.executable, "-u", "-c", code],
+        [sys.executable, "-u", "-c", code, f":{stuck} in fetch"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -143,14 +147,16 @@ def test_a_main_thread_that_waits_for_a_lock_draws_the_tree() -> None:
         import joinable
         lock = threading.Lock()
         lock.acquire()
+        signal.signal(signal.SIGUSR1, lambda *_: lock.release())
         joinable.dump_tree_on_signal(signal.SIGUSR1, file=sys.stdout)
         def press():
             os.kill(os.getpid(), signal.SIGUSR1)
         timer = threading.Timer(0.3, press)
         timer.start()
-        print(lock.acquire(timeout={LIMIT} / 4))
+        print(lock.acquire(timeout={LIMIT} / 2))
         timer.join()
         """
     )
     assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("True\n")
     assert re.search(r"main thread\n +at <string>:\d+ in <module>", done.stdout), done.stdout

@@ -25,7 +25,7 @@ _DEEPEST = 30  # levels that are indented; a screen is not wider
 class Node:
     """One thing, what is to be told of it, and what belongs to it."""
 
-    __slots__ = ("below", "ident", "kind", "more", "title", "where")
+    __slots__ = ("above", "below", "ident", "kind", "more", "title", "where")
 
     def __init__(
         self, kind: str, title: str, where: str | None = None, ident: int | None = None
@@ -36,7 +36,20 @@ class Node:
         self.where = where
         self.ident = ident  # of the thread that runs its block, or its call
         self.more: tuple[str, ...] = ()  # further lines
+        self.above: Node | None = None
         self.below: list[Node] = []
+
+    def hang(self, node: Node) -> None:
+        """Have another one below this one."""
+        node.above = self
+        self.below.append(node)
+
+    def is_in(self, node: Node) -> bool:
+        """Tell whether it is that one, or one below it."""
+        here: Node | None = self
+        while here is not None and here is not node:
+            here = here.above
+        return here is not None
 
 
 class _Left(Node):

@@ -84,7 +84,9 @@ class _Growth:
             if isinstance(thing, CancelScope) and thing._is_open() and id(thing) not in self.at:
                 self._add_scope(thing)
         for node, link, ident in self.hung:
-            self._home(link, ident, node).below.append(node)
+            home = self._home(link, ident, node)
+            # A scope that was never left, and a thread that has its number by now: close no circle.
+            (self.loose if home.is_in(node) else home).hang(node)
         return self._in_order()
 
     # ---------------------------------------------------------------- what there is
@@ -140,7 +142,7 @@ class _Growth:
                 continue
             name = _call_name(calls, index)
             if work.ident is None:
-                node.below.append(Node("calls", f"{name}: handed in", f"at the {calls.kind}"))
+                node.hang(Node("calls", f"{name}: handed in", f"at the {calls.kind}"))
             else:
                 self._add_lane(node, scope, work.ident, name, origin)
 
@@ -149,7 +151,7 @@ class _Growth:
     ) -> None:
         word = "abandoned" if self._is_given_up(ident) else self._word(scope, None)
         lane = Node("calls", f"{name}: {word}", self._where(ident, origin), ident)
-        node.below.append(lane)
+        node.hang(lane)
         if ident is not None:
             self.lanes[id(scope), ident] = self.busy[ident] = lane
 
@@ -170,7 +172,7 @@ class _Growth:
         launch = task._launch  # once: the end lets go of it
         if launch is not None and launch.link is not None:
             self.at[id(launch.link)] = node
-        above.below.append(node)
+        above.hang(node)
         if ident is not None:
             self.busy[ident] = node
 
@@ -288,7 +290,7 @@ class _Growth:
     def _lodger(self, above: Node, link: Link, ident: int) -> Node:
         """Return the branch of a thread that is in a scope, and was not started by us."""
         node = self._thread_node(ident)
-        above.below.append(node)
+        above.hang(node)
         self.lanes[id(link), ident] = self.busy[ident] = node
         return node
 
