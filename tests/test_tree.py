@@ -39,6 +39,7 @@ from waiting import LONG, PATIENCE, Gate, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from types import FrameType
 
 HERE = re.escape(__file__)
 
@@ -52,8 +53,13 @@ def drawn() -> str:
 
 def seen(pattern: str) -> str:
     """Return the picture in which the pattern is found: threads get there in their own time."""
-    pictures = [""]
-    until(lambda: pictures.append(drawn()) or re.search(pattern, pictures[-1]), PATIENCE)
+    pictures: list[str] = []
+
+    def is_there() -> object:
+        pictures.append(drawn())
+        return re.search(pattern, pictures[-1])
+
+    until(is_there, PATIENCE)
     return pictures[-1]
 
 
@@ -181,7 +187,8 @@ def test_calls_of_run_all_are_drawn_with_their_keys_and_scopes_in_the_right_one(
         with TaskGroup(name="of left") as group:
             group.spawn(gate)
 
-    thread = spawn(lambda: run_all({"left": inner, "right": gate}))
+    calls: dict[str, Callable[[], object]] = {"left": inner, "right": gate}
+    thread = spawn(lambda: run_all(calls))
     with ended(gate):
         picture = seen("(?s)run_all: open, 2 running, 0 of 2 calls waiting.*of left-1")
         assert depth(picture, "group 'of left'") == depth(picture, "call 'left': running") + 3
@@ -410,12 +417,14 @@ def test_a_call_in_c_is_named_with_the_line_that_has_started_it(
 
 def pool_of_one(fn: Callable[[], object]) -> object:
     with ThreadPool(1) as pool:
-        return pool.submit(fn).result()
+        task = pool.submit(fn)
+    return task.result()
 
 
 def group_of_one(fn: Callable[[], object]) -> object:
     with TaskGroup() as group:
-        return group.spawn(fn).result()
+        task = group.spawn(fn)
+    return task.result()
 
 
 def test_a_wait_of_the_library_is_named() -> None:
@@ -530,7 +539,7 @@ def test_what_is_no_file_is_refused() -> None:
 def test_it_works_while_every_lock_of_the_library_is_held() -> None:
     gate, pictures = Gate(), list[str]()
     with ended(gate), ThreadPool(1, name="locked pool") as pool, TaskGroup(name="locked") as group:
-        pool.submit(gate)
+        _ = pool.submit(gate)
         call = group.spawn(gate)
         seen(r"locked-1 \(Gate\)")
         with contextlib.ExitStack() as held:
@@ -581,10 +590,11 @@ def test_nothing_is_kept_alive_for_it() -> None:
     scope, group = CancelScope(), TaskGroup()
     with scope, group:
         pass
-    left = [weakref.ref(scope), weakref.ref(group)]
+    left_scope, left_group = weakref.ref(scope), weakref.ref(group)
     del scope, group
     gc.collect()
-    assert [reference() for reference in left] == [None, None]
+    assert left_scope() is None
+    assert left_group() is None
 
 
 def test_a_scope_that_is_dropped_unleft_goes_from_the_register() -> None:
@@ -626,11 +636,12 @@ def test_a_scope_that_was_left_open_and_whose_thread_has_its_number_again_is_dra
 
 def test_hundreds_of_pictures_can_be_drawn_while_groups_come_and_go() -> None:
     over = threading.Event()
+    calls: list[Callable[[], object]] = [int, lambda: sleep(0)]
 
     def busy() -> None:
         while not over.is_set():
             with TaskGroup(timeout=LONG) as group, CancelScope():
-                group.spawn(run_all, [int, lambda: sleep(0)])
+                group.spawn(lambda: run_all(calls))
                 group.spawn(lambda: list(run_each(abs, range(20), max_workers=2)))
             with ThreadPool(2) as pool:
                 list(pool.map(abs, range(20)))
@@ -697,7 +708,7 @@ def test_a_handler_that_was_installed_since_stays() -> None:
         ours = signal.getsignal(USR)
         assert callable(ours)
 
-        def later(number: int, frame: object) -> None:
+        def later(number: int, frame: FrameType | None) -> None:
             ours(number, frame)
 
         signal.signal(USR, later)
@@ -762,7 +773,7 @@ def test_a_signal_that_interrupts_a_write_to_the_same_file_is_drawn_all_the_same
     class Interrupting(io.FileIO):
         armed = False
 
-        def write(self, data: object) -> int:  # type: ignore[override]
+        def write(self, data: object) -> int:
             if self.armed:
                 self.armed = False
                 signal.raise_signal(USR)  # the buffer's lock is held by this very thread
