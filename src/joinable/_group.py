@@ -168,9 +168,11 @@ class TaskGroup:
         if self._process != os.getpid():  # a thread that is not here may hold the lock
             return GroupStatistics("of the process that forked this one", 0, 0, 0, 0, 0, limit)
         with crew.lock:
-            spawned, running, waiting = self._spawned, len(crew.running), len(crew.todo)
+            spawned, waiting = self._spawned, len(crew.todo)
+            # After that: a call that goes to its thread now is seen twice rather than not at all.
+            running = min(len(crew.running), spawned - waiting)
             state, failed = self._closed or "open", self._failed_calls
-        done = max(0, spawned - running - waiting)
+        done = spawned - running - waiting
         return GroupStatistics(state, spawned, running, waiting, done, failed, limit)
 
     # ---------------------------------------------------------------- what may be asked of it

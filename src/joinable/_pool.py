@@ -142,10 +142,11 @@ class ThreadPool(Executor):
         from joinable._statistics import PoolStatistics  # noqa: PLC0415  few ask for it
 
         staff = self._staff
-        # First what grows, last what it is made of: a call is counted twice rather than not at all.
-        waiting, running = len(staff.todo), staff.busy()
-        # All that `next` was called for; an iterator tells it in no other way.
+        # How often `next` was called; an iterator tells it in no other way.
         submitted = int(repr(self._numbers)[len("count(") : -1]) - 1 - staff.refused
+        # In the order in which a call goes through them: so it is counted twice rather than not at
+        # all, which would make it one that has ended.
+        waiting, running = len(staff.todo), staff.busy()
         return PoolStatistics(
             state=staff.closed or "open",
             submitted=submitted,
