@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -208,4 +209,4 @@ def test_a_record_is_frozen_and_slotted_and_every_number_of_it_is_documented(nam
         setattr(made, fields[0].name, 0)
     assert not hasattr(made, "__dict__")
     for field in fields:
-        assert f"\n        {field.name}: " in f"{record.__doc__}".replace("\n    ", "\n        ")
+        assert f"\n    {field.name}: " in inspect.cleandoc(record.__doc__)
