@@ -119,7 +119,7 @@ def called(fn: object) -> str:
             inner = fn.args[-1]  # ours, which tries a function of the user's
         fn = inner
     # No code of the user's is to run here, and `__name__` of an object may be a property.
-    if isinstance(fn, (FunctionType, MethodType)):
+    if isinstance(fn, (FunctionType, MethodType, type)):
         return fn.__name__
     if not isinstance(fn, BuiltinFunctionType):
         return type(fn).__name__
