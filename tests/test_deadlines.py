@@ -646,7 +646,7 @@ def test_a_timeout_of_result_does_not_cancel_the_call() -> None:
     gate: Task[int] = Task()
     thread = spawn(gate.result)
     for _ in range(3):
-        with pytest.raises(DeadlineExceeded, match=r"did not end within 0.001 s: it is at "):
+        with pytest.raises(DeadlineExceeded, match=r"did not end within 0.001 s: it is waiting "):
             thread.result(0.001)
     assert thread.running()
     gate.set_result(3)

@@ -246,19 +246,19 @@ def test_an_observer_that_leaves_does_not_take_the_thread_with_it(
 # -------------------------------------------------------------------- frames
 
 
-def test_current_line_tells_where_a_thread_is_and_nothing_of_one_that_has_ended() -> None:
+def test_it_is_told_where_a_thread_is_and_nothing_of_one_that_has_ended() -> None:
     together = threading.Barrier(2)
     thread = spawn(together.wait)
     while not together.n_waiting:  # until it is inside
         pass
-    assert f"{threading.__file__}:" in str(frames.current_line(thread.ident))
+    assert f"{threading.__file__}:" in str(frames.where(thread.ident))
     together.wait()
     thread.join()
-    assert frames.current_line(None) is None
-    assert frames.current_line(-1) is None
-    here = frames.current_line(threading.get_ident())
+    assert frames.where(None) is None
+    assert frames.where(-1) is None
+    here = frames.where(threading.get_ident())
     assert here is not None
-    assert here.startswith(f"{__file__}:")  # our own lines are passed over
+    assert here.startswith(f"at {__file__}:")  # our own lines are passed over
 
 
 def test_where_a_thread_is_can_be_asked_while_the_collector_comes_upon_what_is_local_to_one() -> (
@@ -282,11 +282,11 @@ def test_where_a_thread_is_can_be_asked_while_the_collector_comes_upon_what_is_l
                 del holder
             gc.set_threshold(1)
             gc.enable()
-            assert _frames.current_line(threading.get_ident())
+            assert _frames.where(threading.get_ident())
             assert _frames.stack(threading.get_ident())
             assert gc.isenabled()
         gc.disable()
-        _frames.current_line(threading.get_ident())
+        _frames.where(threading.get_ident())
         assert not gc.isenabled()
         """
     )

@@ -386,7 +386,7 @@ def test_an_outcome_that_is_no_exception_is_refused(exception: BaseException) ->
 
 
 def test_deadline_exceeded_can_be_pickled() -> None:
-    error = DeadlineExceeded(2.0, [("job", "app.py:3 in fetch"), ("other", None)])
+    error = DeadlineExceeded(2.0, [("job", "at app.py:3 in fetch"), ("other", None)])
     error.add_note("a note")
     copy = pickle.loads(pickle.dumps(error))  # noqa: S301  our own
     assert (str(copy), copy.unfinished, copy.__notes__) == (

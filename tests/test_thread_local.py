@@ -214,7 +214,7 @@ def test_a_factory_that_asks_for_its_own_value_is_told_so() -> None:
         return local.get() + 1
 
     local: ThreadLocal[int] = ThreadLocal(make)
-    with pytest.raises(RuntimeError, match=r"default_factory of <ThreadLocal\(<function .* asks"):
+    with pytest.raises(RuntimeError, match=r"default_factory of <ThreadLocal\(.*, per=.* asks"):
         local.get()
     local.set(1)
     assert local.get() == 1

@@ -413,7 +413,9 @@ def test_many_threads_use_many_at_once() -> None:
 
 
 def test_it_shows_what_it_is() -> None:
-    assert repr(ThreadLocal(int, per="thread")) == "<ThreadLocal(<class 'int'>, per='thread')>"
+    assert repr(ThreadLocal(int, per="thread")) == (
+        "<ThreadLocal(int, per='thread'): no value here>"
+    )
     assert owned.LAST_WAIT == 1.0
 
 

@@ -29,7 +29,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from joinable._context import bind, carry
     from joinable._pool import ThreadPool
+    from joinable._statistics import GroupStatistics, PoolStatistics
     from joinable._thread_local import ThreadLocal
+    from joinable._tree import dump_tree, dump_tree_on_signal
 
 __all__ = [
     "CancelScope",
@@ -37,7 +39,9 @@ __all__ = [
     "CancelledError",
     "DeadlineExceeded",
     "GroupClosed",
+    "GroupStatistics",
     "InvalidStateError",
+    "PoolStatistics",
     "Stream",
     "Task",
     "TaskGroup",
@@ -49,6 +53,8 @@ __all__ = [
     "carry",
     "checkpoint",
     "current_scope",
+    "dump_tree",
+    "dump_tree_on_signal",
     "fail_after",
     "move_on_after",
     "remaining",
@@ -62,10 +68,14 @@ __all__ = [
 ]
 
 _LATER = {
+    "GroupStatistics": "joinable._statistics",
+    "PoolStatistics": "joinable._statistics",
     "ThreadLocal": "joinable._thread_local",
     "ThreadPool": "joinable._pool",
     "bind": "joinable._context",
     "carry": "joinable._context",
+    "dump_tree": "joinable._tree",
+    "dump_tree_on_signal": "joinable._tree",
 }
 """What few programs need, by the module that has it: that is loaded when it is first asked for."""
 

@@ -151,16 +151,22 @@ class Abroad(Calls):
         return bool(self.pending)
 
     @override
-    def runners(self) -> list[tuple[str, int | None]]:
-        works = self.works.copy().items()
-        return [(self.say(index), work.ident) for index, work in works if index in self.pending]
+    def busy(self) -> int:
+        return len(self.pending)
+
+    @override
+    def runners(self) -> list[_frames.Runner]:
+        works, origin = self.works.copy().items(), self.origin()
+        return [
+            (self.say(index), work.ident, origin) for index, work in works if index in self.pending
+        ]
 
     @override
     def places(self) -> list[tuple[str, str | None]]:
-        there = f"the {self.kind}"
+        there = f"at the {self.kind}"
         return [
-            (name, there if ident is None else _frames.current_line(ident))
-            for name, ident in self.runners()
+            (name, there if ident is None else _frames.where(ident, origin))
+            for name, ident, origin in self.runners()
         ]
 
     # ---------------------------------------------------------------- the executor's part

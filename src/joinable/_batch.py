@@ -97,6 +97,10 @@ class Batch(Calls):
         return f"call {short(self.keys[index])}"
 
     @override
+    def counts(self) -> str:
+        return f"{super().counts()}, {len(self.todo)} of {len(self.results)} calls waiting"
+
+    @override
     def stop(self) -> None:
         self.todo.clear()
 

@@ -14,6 +14,8 @@ from __future__ import annotations
 import contextlib
 
 from joinable import _runtime
+from joinable._check import steady
+from joinable._typing import override
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,6 +46,12 @@ class Bind:
         self._parts = parts
         self._free = [None]  # empty: it is in force
         self._thread = 0
+
+    @override
+    @steady
+    def __repr__(self) -> str:
+        state = "not in force" if self._free else "in force"
+        return f"<bind of {len(self._parts)}: {state}>"
 
     def __enter__(self) -> None:
         """Give each variable its value."""

@@ -14,6 +14,7 @@ import threading
 from concurrent.futures._base import FINISHED, PENDING, RUNNING
 
 from joinable import _chain, _frames, _runtime, _unasked
+from joinable._check import steady
 from joinable._errors import Cancelled, CancelledError, DeadlineExceeded
 from joinable._launch import Launch
 from joinable._running import Running
@@ -121,6 +122,7 @@ class Call(Running["T"]):
         _unasked.report(self._claim)
 
     @override
+    @steady
     def __repr__(self) -> str:
         return f"<Task({self._name}, {self._outcome()})>"
 
@@ -131,7 +133,6 @@ class Call(Running["T"]):
 
     def give_up(self, seconds: float) -> bool:
         """Complete it, though it still runs; False if it has ended."""
-        line = _frames.current_line(self._runner)
-        error = DeadlineExceeded(seconds, [(self._name, line)])
+        error = DeadlineExceeded(seconds, [(self._name, self._where())])
         self._annotate(error)
         return self._finish(FINISHED, exception=error)

@@ -19,7 +19,9 @@ import math
 import threading
 
 from joinable import _chain, _runtime, _timer
+from joinable._check import steady
 from joinable._errors import Cancelled, unraisable
+from joinable._typing import override
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,6 +54,12 @@ class CancelCallback:
         self._ended.acquire()
         self._timer: _timer.Entry | None = None
         self.look_again()
+
+    @override
+    @steady
+    def __repr__(self) -> str:
+        settled = self._claim.get("by")
+        return f"<CancelCallback {'waiting' if settled is None else settled[0]}>"
 
     @property
     def called(self) -> bool:

@@ -22,7 +22,7 @@ import contextvars
 import math
 import threading
 
-from joinable import _chain, _frames, _runtime, _unasked
+from joinable import _chain, _frames, _live, _runtime, _unasked
 from joinable._check import short
 from joinable._crew import Crew
 from joinable._errors import Cancelled, DeadlineExceeded
@@ -88,6 +88,7 @@ class Calls(Crew):
         self.deadline = _runtime.until(self.timeout)
         self.scope = task_scope(_chain.in_force(), self.deadline)
         self.context.run(_chain.current.set, self.scope)
+        _live.enter(self)
 
     def stop(self) -> None:
         """Start nothing more."""
@@ -141,15 +142,28 @@ class Calls(Crew):
         self.left = True  # `_leave` has nothing to wait for
         raise DeadlineExceeded(self.timeout or 0.0, unfinished, stopped) from self.stopped
 
-    def runners(self) -> list[tuple[str, int | None]]:
-        """Name the calls that run, each with its thread."""
+    def runners(self) -> list[_frames.Runner]:
+        """Name the calls that run, each with its thread, and where it comes from."""
+        origin = self.origin()
         # A copy is made at once; a lane may be about to note what it took.
         spots = [(spot.at(), lane.ident) for lane, spot in self.running.copy().items()]
-        return [(self.say(index), ident) for index, ident in spots if index >= READING]
+        return [(self.say(index), ident, origin) for index, ident in spots if index >= READING]
+
+    def counts(self) -> str:
+        """Say how many calls run, and how far they are; waits for nobody."""
+        return f"{self.busy()} running"
+
+    def busy(self) -> int:
+        """Return how many calls run."""
+        return sum(spot.at() >= 0 for spot in self.running.copy().values())
+
+    def origin(self) -> _frames.Origin:
+        """Tell where the calls come from."""
+        return _frames.Origin(None, f"called by the {self.what} at {_frames.show(self.place)}")
 
     def places(self) -> list[tuple[str, str | None]]:
-        """Name the calls that run, each with the line where it is."""
-        return [(name, _frames.current_line(ident)) for name, ident in self.runners()]
+        """Name the calls that run, each with where it is."""
+        return [(name, _frames.where(ident, origin)) for name, ident, origin in self.runners()]
 
     def say(self, index: int) -> str:
         """Name a call."""

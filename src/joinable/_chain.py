@@ -111,6 +111,7 @@ class Link:
     _parent: Link | None = None
     _frame: FrameType | None = None
     _thread: int | None = None
+    _since = 0.0  # when it was entered
 
     def __init__(self) -> None:
         """Make a link that is in no chain yet."""
@@ -123,6 +124,7 @@ class Link:
     def _open(self, parent: Link | None) -> None:
         self._parent = without_the_over(parent)
         self._fork, self._thread = forks[0], _runtime.get_ident()
+        self._since = _runtime.monotonic()
         self._state = ENTERED
 
     def _is_of_this_process(self) -> bool:

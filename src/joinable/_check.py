@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import functools
 import os
-from types import CodeType
+from types import BuiltinFunctionType, CodeType, FunctionType, MethodType
 
 COROUTINE_FLAGS = (
     0x80 | 0x200
 )  # CO_COROUTINE, CO_ASYNC_GENERATOR of `inspect`, which is slow to import
 
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from joinable._typing import K
+
+_PLAIN = frozenset((str, int, float, bool, bytes, type(None)))
 _MOST = 32  # workers, unless told otherwise: as many as a standard pool has
 
 
@@ -104,6 +111,27 @@ def name_of(fn: object) -> str:
     return name if isinstance(name, str) else type(fn).__name__
 
 
+def called(fn: object) -> str:
+    """Return what a function is called, with its module where it is written in C."""
+    while isinstance(fn, functools.partial):
+        inner: object = fn.func
+        if isinstance(inner, MethodType) and inner.__module__ == "joinable._race":
+            inner = fn.args[-1]  # ours, which tries a function of the user's
+        fn = inner
+    # No code of the user's is to run here, and `__name__` of an object may be a property.
+    if isinstance(fn, (FunctionType, MethodType, type)):
+        return fn.__name__
+    if not isinstance(fn, BuiltinFunctionType):
+        return type(fn).__name__
+    module: object = fn.__module__  # a method of an object in C has none
+    return f"{module}.{fn.__qualname__}" if isinstance(module, str) else fn.__qualname__
+
+
+def plain(value: object) -> str:
+    """Show a value without running code of its class, which may wait or raise."""
+    return short(value) if type(value) in _PLAIN else f"<{type(value).__name__}>"
+
+
 def check_iterable(value: object, where: str) -> None:
     """Raise TypeError unless `value` has items that a thread can take."""
     if hasattr(value, "__iter__") or hasattr(value, "__getitem__"):
@@ -120,3 +148,24 @@ def some_workers() -> int:
     """Return how many threads a pool has that was not told, as a standard one from 3.13 on."""
     processors: int | None = getattr(os, "process_cpu_count", os.cpu_count)()
     return min(_MOST, (processors or 1) + 4)
+
+
+def steady(show: Callable[[K], str]) -> Callable[[K], str]:
+    """Make a `__repr__` that never raises: whoever looks at an object is hunting another error.
+
+    It may be one whose constructor has not run, or was cut short.
+    """
+
+    @functools.wraps(show)
+    def __repr__(self: K) -> str:  # noqa: N807  that is its name
+        try:
+            return show(self)
+        except Exception as error:  # noqa: BLE001  see above
+            return f"<{type(self).__name__} that is not ready: {type(error).__name__}>"
+
+    return __repr__
+
+
+def shown(thing: object, facts: str) -> str:
+    """Show an object as the standard library shows its own, with its facts."""
+    return f"<joinable.sync.{type(thing).__name__} at {id(thing):#x}: {facts}>"

@@ -174,7 +174,7 @@ class Crew:
             self.forget(held)
 
     def outlast(
-        self, deadline: float, who: str, runners: Callable[[], Iterable[tuple[str, int | None]]]
+        self, deadline: float, who: str, runners: Callable[[], Iterable[_frames.Runner]]
     ) -> bool:
         """Wait so for what was asked to stop; a warning tells what still runs after a while."""
         warn = _runtime.monotonic() + LONG
@@ -182,7 +182,9 @@ class Crew:
             return self.wait(deadline)
         if self.wait(warn):
             return True
-        stacks = "\n".join(f"{name}:\n{_frames.stack(ident)}" for name, ident in runners())
+        stacks = "\n".join(
+            f"{name}:\n{_frames.stack(ident, origin)}" for name, ident, origin in runners()
+        )
         text = "%r waits for calls that were asked to stop %g s ago\n%s"
         _LOGGER.warning(text, who, LONG, stacks)
         return self.wait(deadline)

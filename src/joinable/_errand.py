@@ -15,6 +15,7 @@ from concurrent.futures._base import CANCELLED_AND_NOTIFIED, FINISHED, PENDING, 
 
 from joinable import _chain, _debt, _events, _frames
 from joinable._chain import Deputy, current
+from joinable._check import steady
 from joinable._errors import Cancelled, InvalidStateError
 from joinable._outcome import DONE_STATES
 from joinable._sealed import Sealed
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
         def is_here(self) -> bool: ...
         def runner_of(self, errand: Errand[object]) -> int | None: ...
         def forget_call(self, errand: Errand[object]) -> None: ...
+        def has_failed(self) -> None: ...
 
 
 __all__ = ["Errand"]
@@ -163,10 +165,13 @@ class Errand(Sealed["T"]):
         parent, scope = launch.parent, self._leave_scope(launch)
         self._deputy = None
         try:
+            asking = scope or parent
+            if asking is None or not asking._has_asked(error):
+                self._staff.has_failed()
             self._failed(parent, scope, error)
             return isinstance(error, (Exception, Cancelled))
         finally:
-            del parent, scope, launch, error, self
+            del parent, scope, asking, launch, error, self
 
     # ---------------------------------------------------------------- cancelling
 
@@ -289,11 +294,21 @@ class Errand(Sealed["T"]):
         return self._staff.fork != _chain.forks[0]
 
     @override
-    def _annotate(self, error: BaseException) -> None:
+    def _origin(self) -> _frames.Origin:
+        return _frames.Origin(
+            self._called, self._submitted() or f"submitted to {self._staff.name!r}"
+        )
+
+    def _submitted(self) -> str:
         place = _frames.place_in(self._code, self._instruction)
-        where = "" if place is None else f", submitted at {_frames.show(place)}"
-        _frames.note(error, f"in task {self._name!r}{where}")
+        return "" if place is None else f"submitted at {_frames.show(place)}"
 
     @override
+    def _annotate(self, error: BaseException) -> None:
+        submitted = self._submitted()
+        _frames.note(error, f"in task {self._name!r}{submitted and ', '}{submitted}")
+
+    @override
+    @steady
     def __repr__(self) -> str:
         return f"<Task({self._name}, {self._outcome()})>"

@@ -97,7 +97,7 @@ class DeadlineExceeded(TimeoutError):  # noqa: N818  trio's and grpc's name: it 
     """
 
     unfinished: tuple[str, ...]
-    """The calls that were still running, each with the line it was at; often there is none left."""
+    """The calls that were still running, each with where it was; often there is none left."""
 
     def __init__(
         self,
@@ -105,12 +105,13 @@ class DeadlineExceeded(TimeoutError):  # noqa: N818  trio's and grpc's name: it 
         unfinished: Sequence[tuple[str, str | None]],
         stopped: tuple[str, str] | None = None,
     ) -> None:
-        """Build the message from the time limit and, a call, its name and its current line.
+        """Build the message from the time limit and, a call, its name and where it is.
 
+        The latter as a part of a sentence, `at app.py:3 in fetch`, or None: it has not begun.
         Where nothing is left running, `stopped` says what was stopped, and how.
         """
         self._facts = (seconds, (*unfinished,), stopped)
-        self.unfinished = tuple(_stuck(name, line) for name, line in unfinished)
+        self.unfinished = tuple(_stuck(name, where) for name, where in unfinished)
         whom, where = stopped or _running(unfinished)
         super().__init__(f"{whom} did not end within {seconds:g} s: {where}")
 
@@ -123,12 +124,12 @@ class DeadlineExceeded(TimeoutError):  # noqa: N818  trio's and grpc's name: it 
 def _running(unfinished: Sequence[tuple[str, str | None]]) -> tuple[str, str]:
     count = len(unfinished)
     whom = repr(unfinished[0][0]) if count == 1 else f"{count} calls"
-    places = "; ".join(f"at {line}" if line else "not running yet" for _, line in unfinished)
+    places = "; ".join(where or "not running yet" for _, where in unfinished)
     return whom, f"{'it is' if count == 1 else 'they are'} {places}"
 
 
-def _stuck(name: str, line: str | None) -> str:
-    return f"{name} at {line}" if line else f"{name}, not running yet"
+def _stuck(name: str, where: str | None) -> str:
+    return f"{name} {where}" if where else f"{name}, not running yet"
 
 
 class _Carrier:

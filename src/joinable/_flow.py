@@ -308,6 +308,10 @@ class Flow(Calls):
         self.shelf.wake_all()
 
     @override
+    def counts(self) -> str:
+        return f"{super().counts()}, {self.taken} items taken, {self.used} results used"
+
+    @override
     def say(self, index: int) -> str:
         return "the source of its items" if index == READING else f"call {index}"
 

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     Place = tuple[str, int]
     """A file and a line in it."""
 
+    Runner = tuple[str, int | None, "Origin | None"]
+    """The name of a call, the thread that it is in, and where it comes from."""
+
 
 def _folder(code: CodeType) -> str:
     return os.path.join(os.path.dirname(code.co_filename), "")
@@ -29,6 +32,28 @@ _STANDARD = _folder(contextlib.suppress.__enter__.__code__)
 _CONTEXTLIB = contextlib.suppress.__enter__.__code__.co_filename
 _GENERATOR_FLAGS = 0x20 | 0x200  # CO_GENERATOR, CO_ASYNC_GENERATOR
 _INSTALLED = os.path.join(_STANDARD, "site-packages", "")
+_THREADING = os.path.join(_STANDARD, "threading.py")
+_WAITS = tuple(os.path.join(_OURS, name) for name in ("_park.py", "_runtime.py", "testing"))
+
+_RUNNERS = frozenset(
+    (
+        "Thread.run",
+        "Running._run_body",
+        "run_in",
+        "Errand.run_here",
+        "Batch._call",
+        "Lazy.call_all",
+        "Eager._call",
+        "Eager._help",
+        "_step",
+        "_Race._try",
+        "Work.__call__",
+    )
+)
+"""Functions that do nothing but call the user's, by which it is told what was called there."""
+
+_SPOKEN = {"_chunks": "run_each"}
+"""Functions that users know by another name."""
 
 
 def caller(depth: int = 1) -> Place:
@@ -59,7 +84,7 @@ _traceback_of: Callable[[BaseException], TracebackType | None] = vars(BaseExcept
 def user_caller() -> Place:
     """Return the innermost line on the calling thread's stack that is the user's own."""
     frame: FrameType | None = sys._getframe(1)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-    while frame is not None and not _is_users(frame.f_code.co_filename):
+    while frame is not None and not is_users(frame.f_code.co_filename):
         frame = frame.f_back
     return caller() if frame is None else (frame.f_code.co_filename, frame.f_lineno)
 
@@ -118,46 +143,101 @@ else:
                 gc.enable()
 
 
-def current_line(ident: int | None) -> str | None:
-    """Tell which line the thread is at now; None when it has ended.
+class Origin:
+    """What a thread was given to call: told where none of the user's lines is to be seen there."""
 
-    Where that line lies in the standard library, the user's line that led there is told too:
-    `threading.py:355 in wait, called from app.py:12 in fetch`. Lines of ours are passed over, where
-    there is another one.
+    __slots__ = ("begun", "called")
+
+    def __init__(self, called: str | None, begun: str) -> None:
+        """Know the name of the function, if anybody has kept it, and who has asked for the call."""
+        self.called = called
+        self.begun = begun  # "started at app.py:12"
+
+
+def where(ident: int | None, origin: Origin | None = None) -> str | None:
+    """Tell where a thread is now, as a part of a sentence; None when it has ended.
+
+    The line, and if that lies in the standard library the user's line that led there: `at
+    threading.py:355 in wait, called from app.py:12 in fetch`. In a wait of the library, its name:
+    `waiting in Queue.get at app.py:12 in fetch`. In a function that has no lines, because it is
+    written in C, and was called by nobody but us: `in time.sleep, started at app.py:3`.
     """
     frame = None if ident is None else frames().get(ident)
-    if frame is None:
-        return None
-    outer: FrameType | None = frame
-    while outer is not None and not _is_users(outer.f_code.co_filename):
-        outer = outer.f_back
-    inner = _out_of_ours(frame)
-    if outer is None or outer is inner:
-        return _describe(inner)
-    return f"{_describe(inner)}, called from {_describe(outer)}"
+    return None if frame is None else describe(frame, origin)
 
 
-def stack(ident: int | None) -> str:
+def describe(frame: FrameType, origin: Origin | None = None) -> str:
+    """Tell the same of a thread whose innermost frame is this one."""
+    look = _look(frame)
+    begun = f", {origin.begun}" if origin is not None and origin.begun else ""
+    if look.entry is not None and look.waits:
+        place = begun if look.user is None else f" at {_line(look.user)}"
+        return f"waiting in {_name(look.entry)}{place}"
+    if look.user is not None and look.inner is not look.user:
+        return f"at {_line(look.inner or look.user)}, called from {_line(look.user)}"
+    if look.inner is not None:
+        return f"at {_line(look.inner)}{'' if look.user else begun}"
+    called = None if origin is None else origin.called
+    if look.entry is not None:
+        called = _name(look.entry)
+    return f"in {called or 'a function that has no lines'}{begun}"
+
+
+class _Look:
+    """What is seen on the stack of a thread."""
+
+    __slots__ = ("entry", "inner", "user", "waits")
+
+    def __init__(self) -> None:
+        self.inner: FrameType | None = None  # the innermost that is not ours
+        self.user: FrameType | None = None  # the innermost that is the user's own
+        self.entry: FrameType | None = None  # the function of ours that was called last by others
+        self.waits = False
+
+
+def _look(innermost: FrameType) -> _Look:
+    look, frame = _Look(), innermost
+    while True:
+        code = frame.f_code
+        if code.co_qualname in _RUNNERS and code.co_filename.startswith((_OURS, _THREADING)):
+            break  # what lies behind it is only how the call was begun
+        if code.co_filename.startswith(_OURS):
+            look.entry = frame
+            look.waits |= code.co_filename.startswith(_WAITS)
+        else:
+            look.inner = look.inner or frame
+            if is_users(code.co_filename):
+                look.user = frame
+                break
+        back = frame.f_back
+        if back is None:
+            break
+        frame = back
+    return look
+
+
+def _name(frame: FrameType) -> str:
+    name = frame.f_code.co_qualname
+    return _SPOKEN.get(name, name)
+
+
+def stack(ident: int | None, origin: Origin | None = None) -> str:
     """Show the lines that have led a thread to where it is, as a traceback does; ours are left out.
 
-    The end of a thread has none, nor has what no thread of this process runs.
+    The end of a thread has none, nor has what no thread of this process runs. A function without
+    lines is named.
     """
     import traceback  # noqa: PLC0415  slow to import, and seldom needed
 
     frame = None if ident is None else frames().get(ident)
     lines = [*traceback.walk_stack(frame)] if frame is not None else []
-    while lines and not _is_users(lines[-1][0].f_code.co_filename):
+    while lines and not is_users(lines[-1][0].f_code.co_filename):
         lines.pop()  # what the interpreter and we do to begin a thread
     shown = [each for each in reversed(lines) if not each[0].f_code.co_filename.startswith(_OURS)]
     nothing = "  in no thread of this process\n" if ident is None else "  at its end\n"
+    if frame is not None:
+        nothing = f"  {describe(frame, origin)}\n"
     return "".join(traceback.StackSummary.extract(iter(shown)).format()) or nothing
-
-
-def _out_of_ours(frame: FrameType) -> FrameType:
-    found: FrameType | None = frame
-    while found is not None and found.f_code.co_filename.startswith(_OURS):
-        found = found.f_back
-    return frame if found is None else found
 
 
 def raised_at(error: BaseException) -> str | None:
@@ -165,7 +245,7 @@ def raised_at(error: BaseException) -> str | None:
     found, traceback = None, _traceback_of(error)
     while traceback is not None:
         code = traceback.tb_frame.f_code
-        if _is_users(code.co_filename):
+        if is_users(code.co_filename):
             found = f"{code.co_filename}:{traceback.tb_lineno} in {code.co_name}"
         traceback = traceback.tb_next
     return found
@@ -216,11 +296,12 @@ def show(place: Place) -> str:
     return f"{place[0]}:{place[1]}"
 
 
-def _describe(frame: FrameType) -> str:
+def _line(frame: FrameType) -> str:
     return f"{frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_name}"
 
 
-def _is_users(filename: str) -> bool:
+def is_users(filename: str) -> bool:
+    """Tell whether the file is neither ours nor the standard library's."""
     if filename.startswith((_OURS, "<frozen ")):
         return False
     return not filename.startswith(_STANDARD) or filename.startswith(_INSTALLED)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextvars
 import os
 
-from joinable import _frames
+from joinable import _frames, _runtime
 from joinable._chain import Later
 from joinable._check import check_callable, check_span, short
 
@@ -23,12 +23,15 @@ class Launch(Later):
 
     body: Callable[[], object] | None = None
     context: contextvars.Context | None = None
+    running: Callable[[], object] | None = None
+    """The body, while it runs: for who asks what is being called."""
     revoked = False
     timer: Entry | None = None
 
     def __init__(self) -> None:
         self.place = _frames.caller(3)  # `caller`, this, and who makes it, are ours
         self.process = os.getpid()
+        self.since = _runtime.monotonic()
 
 
 def check_call(

@@ -206,9 +206,15 @@ class Outcome(Future["T"]):
     def _wait_to(self, deadline: float, timeout: float | None) -> None:
         while self._state not in DONE_STATES:
             if not self._wait_once(deadline):
-                raise DeadlineExceeded(
-                    timeout or 0.0, [(self._name, _frames.current_line(self._runner))]
-                )
+                raise DeadlineExceeded(timeout or 0.0, [(self._name, self._where())])
+
+    def _where(self) -> str | None:
+        """Tell where the call is now; None when it has not begun, or has ended."""
+        return _frames.where(self._runner, self._origin())
+
+    def _origin(self) -> _frames.Origin | None:
+        """Tell what the call is, and where it comes from, as far as that is known."""
+        return None
 
     def _wait_once(self, deadline: float) -> bool:
         latch = _park.latch()

@@ -29,6 +29,7 @@ from joinable._check import (
     name_of,
     short,
     some_workers,
+    steady,
 )
 from joinable._errand import Errand
 from joinable._staff import Staff
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Literal, Self
 
+    from joinable._statistics import PoolStatistics
     from joinable._task import Task
     from joinable._typing import P, T
 
@@ -114,11 +116,49 @@ class ThreadPool(Executor):
         return self._name
 
     @override
+    @steady
     def __repr__(self) -> str:
         staff = self._staff
         state = f"closed by {staff.closed}" if staff.closed else "open"
-        counts = f"{len(staff.runners())} running, {len(staff.todo)} waiting"
-        return f"<ThreadPool {self._name}: {state}; {counts}>"
+        counts = f"{staff.busy()} running, {len(staff.todo)} waiting"
+        return f"<{type(self).__name__} {self._name}: {state}; {counts}>"
+
+    def statistics(self) -> PoolStatistics:
+        """Return how many calls run, wait and have ended, and how many threads there are.
+
+        Example:
+            >>> from joinable import ThreadPool
+            >>> with ThreadPool(2) as pool:
+            ...     results = list(pool.map(abs, range(3)))
+            >>> pool.statistics().submitted, pool.statistics().done
+            (3, 3)
+
+        Thread-safety: may be called by any thread at any time. What happens meanwhile may be in one
+        number and not in the other: a call that goes to its thread at this very moment may count as
+        done. To take a lock for that would make each call dearer.
+
+        Cost: some microseconds, and nobody waits for it.
+        """
+        from joinable._statistics import PoolStatistics  # noqa: PLC0415  few ask for it
+
+        staff = self._staff
+        # How often `next` was called; an iterator tells it in no other way.
+        submitted = int(repr(self._numbers)[len("count(") : -1]) - 1 - staff.refused
+        # In the order in which a call goes through them: so it is counted twice rather than not at
+        # all, which would make it one that has ended.
+        waiting, running = len(staff.todo), staff.busy()
+        return PoolStatistics(
+            state=staff.closed or "open",
+            submitted=submitted,
+            running=running,
+            waiting=waiting,
+            done=max(0, submitted - running - waiting),
+            failed=staff.failed,
+            threads=len(staff.lanes),
+            idle=len(staff.parked),
+            max_workers=self._max_workers,
+            backlog=self._backlog,
+        )
 
     # ---------------------------------------------------------------- giving it something to do
 
@@ -294,6 +334,7 @@ class ThreadPool(Executor):
 
         What it was given is its parent's, and so are its threads.
         """
+        self._numbers = itertools.count(1)
         closed = self._staff.closed
         self._staff.disown()
         self._staff = Staff(self._max_workers, self._backlog, self._name)

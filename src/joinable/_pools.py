@@ -77,6 +77,11 @@ def _registered() -> bool:
     return True
 
 
+def staffs() -> list[weakref.ref[Staff]]:
+    """Return those of the pools of this process, for who looks at them and must not wait."""
+    return list(_open.staffs.valuerefs())
+
+
 def _finish() -> None:
     """Let every pool finish what it was given, and wait for that."""
     _open.over = True

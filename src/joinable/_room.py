@@ -44,6 +44,7 @@ class Room(Hands):
         self.backlog = backlog
         self.closed = ""  # after what nothing more is taken
         self.queue: deque[Lock] = deque()  # latches of those who wait for room
+        self.refused = self.failed = 0  # calls, both under the lock
 
     def see_to(self, errand: Errand[object]) -> None:
         """See that somebody takes what was just added."""
@@ -60,6 +61,8 @@ class Room(Hands):
         Raises:
             RuntimeError: always.
         """
+        with self.lock:
+            self.refused += 1
         # It begins as that of the standard library, which some look for.
         raise RuntimeError(f"cannot schedule new futures after {self.closed}: {self.name!r}")
 

@@ -15,6 +15,7 @@ import threading
 from concurrent.futures._base import CANCELLED_AND_NOTIFIED, FINISHED
 
 from joinable import _closing, _events, _frames, _park, _runtime, _timer, _unasked
+from joinable._check import called
 from joinable._errors import Cancelled, DeadlineExceeded
 from joinable._limits import too_late
 from joinable._scope import run_in, task_scope
@@ -90,7 +91,7 @@ class Running(Task["T"]):
         # Both are there, since `_begin` gives a launch out once.
         body: Callable[[], T] = launch.body  # type: ignore[assignment]
         context: contextvars.Context = launch.context  # type: ignore[assignment]
-        launch.body = launch.context = None
+        launch.running, launch.body, launch.context = body, None, None
         record = _closing.mine()
         try:
             if _events.observers:
@@ -101,10 +102,12 @@ class Running(Task["T"]):
                 if record.task:
                     _end_in(launch, context, record)
         except BaseException as error:  # noqa: BLE001  whatever it raised is the outcome
+            launch.running = None
             del body, context
             scope = self._leave_scope(launch)
             self._failed(launch.parent, scope, error)
         else:
+            launch.running = None
             del body, context
             scope = self._leave_scope(launch)
             if scope is not None and scope._has_run_out(None):
@@ -134,9 +137,7 @@ class Running(Task["T"]):
         """Complete the task whose call does not stop: on the timer's thread."""
         # Before the end is told: one that ends at this very moment would stay in it.
         abandoned.add(self)  # type: ignore[arg-type]  # as every `Running` with a timeout, it is a thread
-        error = DeadlineExceeded(
-            self._timeout or 0.0, [(self._name, _frames.current_line(self._runner))]
-        )
+        error = DeadlineExceeded(self._timeout or 0.0, [(self._name, self._where())])
         self._annotate(error)
         if not self._finish(FINISHED, exception=error):
             abandoned.discard(self)
@@ -189,6 +190,17 @@ class Running(Task["T"]):
     def _is_inherited(self) -> bool:
         launch = self._launch  # once: the end lets go of it
         return launch is not None and launch.process != os.getpid()
+
+    @override
+    def _origin(self) -> _frames.Origin | None:
+        launch = self._launch  # once: the end lets go of it
+        if launch is None:
+            return None
+        return _frames.Origin(self._called_now(launch), f"started at {_frames.show(launch.place)}")
+
+    def _called_now(self, launch: Launch) -> str | None:
+        """Name the function that is being called, as far as that is known."""
+        return None if launch.running is None else called(launch.running)
 
     def _annotate(self, error: BaseException) -> None:
         launch = self._launch  # once: the end lets go of it

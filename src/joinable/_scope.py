@@ -19,11 +19,12 @@ What they promise:
 from __future__ import annotations
 
 import math
+from weakref import ref
 
-from joinable import _chain, _frames, _runtime
+from joinable import _chain, _frames, _live, _runtime
 from joinable._callback import CancelCallback
 from joinable._chain import ENTERED, LEFT, NEW, Later, Link
-from joinable._check import check_callable, check_time, short
+from joinable._check import check_callable, check_time, short, steady
 from joinable._errors import Cancelled
 from joinable._typing import override
 
@@ -103,14 +104,19 @@ class CancelScope(Link):
         return self._reason
 
     @override
+    @steady
     def __repr__(self) -> str:
         word = self._state
         if self._place is not None:
             word += f" at {_frames.show(self._place)}"
+        if self._is_open() and self._shields(_runtime.monotonic()):
+            word += ", a shield"
         if self.cancelled:
             word += ", cancelled"
         elif self._is_open() and self._deadline < math.inf:
             word += f", {self._deadline - _runtime.monotonic():.3g} s left"
+        waiting = len(self._sleepers)
+        word += f", {waiting} waiting" if waiting else ""
         return f"<CancelScope {word}>"
 
     # ---------------------------------------------------------------- cancelling
@@ -195,6 +201,7 @@ class CancelScope(Link):
             self._place = None if frame is None else (frame.f_code.co_filename, frame.f_lineno)
             self._outer = _chain.current.get()
             self._open(_chain.in_force())
+            _live.scopes[id(self)] = ref(self)
         # In one step, and the last: were it in force when Ctrl-C comes, nobody would leave it.
         (_,) = map(_chain.current.set, (self,))
         return self
@@ -249,6 +256,7 @@ class CancelScope(Link):
         """Be over: stop nobody any more, and let go of what was only for this block."""
         if self._deadline < math.inf:
             self._passed = self._is_open() and self._is_late()
+        _live.scopes.pop(id(self), None)
         self._frame = None
         self._shield_until = -math.inf
         if not self._is_of_this_process():

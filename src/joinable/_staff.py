@@ -37,6 +37,7 @@ from joinable._typing import override
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from joinable import _frames
     from joinable._errand import Errand
     from joinable._typing import Lock
     from joinable._workers import Job
@@ -149,6 +150,8 @@ class Staff(Lounge):
         for each in dropped:
             each.fail(RuntimeError(f"there is no thread for a call of {self.name!r}: {error}"))
         if refused:
+            with self.lock:
+                self.refused += 1
             raise error
 
     # ---------------------------------------------------------------- a worker's life
@@ -290,10 +293,20 @@ class Staff(Lounge):
         """Tell whether the calling thread is one of the workers."""
         return _runtime.get_ident() in self.spots
 
-    def runners(self) -> list[tuple[str, int | None]]:
-        """Name the calls that run, each with its thread."""
+    def runners(self) -> list[_frames.Runner]:
+        """Name the calls that run, each with its thread, and where it comes from."""
         running = [(spot[:][0], ident) for ident, spot in self.spots.copy().items()]
-        return [(errand.name, ident) for errand, ident in running if errand is not None]
+        return [(each.name, ident, each._origin()) for each, ident in running if each is not None]
+
+    def busy(self) -> int:
+        """Return how many of them are at a call."""
+        errands = [spot[:][0] for spot in self.spots.copy().values()]
+        return sum(errand is not None and not errand.done() for errand in errands)
+
+    def has_failed(self) -> None:
+        """Count a call that has raised an error of its own."""
+        with self.lock:
+            self.failed += 1
 
     def runner_of(self, errand: Errand[object]) -> int | None:
         """Return the thread that runs a call."""

@@ -16,6 +16,7 @@ import itertools
 from collections.abc import Iterator
 
 from joinable import _frames
+from joinable._check import steady
 from joinable._typing import override
 
 TYPE_CHECKING = False
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
         def drop(self) -> None: ...
         def close(self, *, interrupted: bool) -> None: ...
         def is_here(self) -> bool: ...
+        def counts(self) -> str: ...
 
 
 __all__ = ["Stream"]
@@ -81,6 +83,12 @@ class Stream(Iterator["T_co"]):
         # In C, but for one step for each chunk: a `__next__` for each result would cost thrice.
         chunks: Generator[list[T_co]] = _chunks(self._reins)  # type: ignore[assignment]
         self._results = itertools.chain.from_iterable(chunks)
+
+    @override
+    @steady
+    def __repr__(self) -> str:
+        flow = self._reins.flow  # once: its end takes it away
+        return "<Stream: it has ended>" if flow is None else f"<Stream: {flow.counts()}>"
 
     @override
     def __iter__(self) -> Iterator[T_co]:  # noqa: PYI034  what is in C is faster

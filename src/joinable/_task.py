@@ -22,7 +22,7 @@ from concurrent.futures._base import (
     RUNNING,
 )
 
-from joinable._check import short
+from joinable._check import short, steady
 from joinable._errors import CancelledError, InvalidStateError
 from joinable._loops import as_runtime_error, await_task, in_event_loop
 from joinable._outcome import CANCELLED_STATES, DONE_STATES, Outcome
@@ -238,6 +238,7 @@ class Task(Outcome["T"]):
     # ---------------------------------------------------------------- how it looks
 
     @override
+    @steady
     def __repr__(self) -> str:
         return f"<{type(self).__name__}({self._name}, {self._outcome()})>"
 

@@ -31,7 +31,7 @@ import threading
 from concurrent.futures._base import CANCELLED_AND_NOTIFIED, FINISHED, PENDING, RUNNING
 
 from joinable import _chain, _closing, _exit, _running, _runtime, _timer
-from joinable._check import check_seconds
+from joinable._check import called, check_seconds, steady
 from joinable._launch import Launch, check_call
 from joinable._running import Running, abandoned
 from joinable._scope import run_in, task_scope
@@ -356,10 +356,16 @@ class Thread(Running["T"], _Standard):
             raise RuntimeError(f"{self._name!r} has not been started: call start() first")
 
     @override
+    def _called_now(self, launch: Launch) -> str | None:
+        target: object = vars(self).get("_target")  # which goes when it has returned
+        return None if target is None else called(target)
+
+    @override
     def _hook_thread(self) -> threading.Thread | None:
         return self
 
     @override
+    @steady
     def __repr__(self) -> str:
         standard = _Standard.__repr__(self)
         head = f"<{type(self).__name__}({self._name}, "

@@ -19,7 +19,7 @@ from types import GenericAlias
 
 from joinable import _closing
 from joinable._bind import Bind
-from joinable._check import check_callable, short
+from joinable._check import called, check_callable, short, steady
 from joinable._owned import Bound, Owned
 from joinable._typing import override
 
@@ -124,9 +124,11 @@ class ThreadLocal(Generic["T"]):
         self._reference = weakref.ref(self._local)
 
     @override
+    @steady
     def __repr__(self) -> str:
         per = "task" if self._per_task else "thread"
-        return f"<ThreadLocal({short(self._factory)}, per={per!r})>"
+        here = "a value here" if "value" in self._here() else "no value here"
+        return f"<ThreadLocal({called(self._factory)}, per={per!r}): {here}>"
 
     # ---------------------------------------------------------------- what may be asked of it
 

@@ -9,6 +9,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+
 __all__ = ["decide", "raise_verdict", "say_calls", "say_places"]
 
 _BARE = (KeyboardInterrupt, SystemExit, GeneratorExit)
@@ -61,11 +62,11 @@ def _say(name: str, errors: list[BaseException]) -> str:
     return f"{name}: {len(errors)} error{'s' if len(errors) != 1 else ''}"
 
 
-def say_calls(runners: Iterable[tuple[str, int | None]]) -> str:
-    """Tell the names of calls, and the lines where their threads are."""
-    return say_places((name, _frames.current_line(ident)) for name, ident in runners)
+def say_calls(runners: Iterable[_frames.Runner]) -> str:
+    """Tell the names of calls, and where their threads are."""
+    return say_places((name, _frames.where(ident, origin)) for name, ident, origin in runners)
 
 
 def say_places(places: Iterable[tuple[str, str | None]]) -> str:
     """Tell the names of calls, and where each of them is."""
-    return "; ".join(f"{name} at {place or 'its end'}" for name, place in places)
+    return "; ".join(f"{name} {place or 'at its end'}" for name, place in places)

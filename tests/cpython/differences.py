@@ -29,8 +29,8 @@ _OWN_REPR = (
     "its address."
 )
 _SYNC_REPR = Difference(
-    "It is shown with the module in which its class is, as the standard ones are: that has dots in "
-    "its name, and the pattern allows none. What follows it is the same."
+    "It is shown as one of joinable.sync: that has a dot in its name, and the pattern allows none. "
+    "What follows tells how many wait for it, too."
 )
 _A_CLASS = (
     "A standard lock is a type of its own in C. Ours is a class like any other: it is called to "

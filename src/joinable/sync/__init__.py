@@ -18,15 +18,43 @@ from joinable.sync._lock import Lock
 from joinable.sync._queue import LifoQueue, PriorityQueue, Queue, ShutDown
 from joinable.sync._semaphore import BoundedSemaphore, Semaphore
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from joinable._statistics import (
+        BarrierStatistics,
+        ConditionStatistics,
+        EventStatistics,
+        LockStatistics,
+        QueueStatistics,
+        SemaphoreStatistics,
+    )
+
 __all__ = [
     "Barrier",
+    "BarrierStatistics",
     "BoundedSemaphore",
     "Condition",
+    "ConditionStatistics",
     "Event",
+    "EventStatistics",
     "LifoQueue",
     "Lock",
+    "LockStatistics",
     "PriorityQueue",
     "Queue",
+    "QueueStatistics",
     "Semaphore",
+    "SemaphoreStatistics",
     "ShutDown",
 ]
+
+
+def __getattr__(name: str) -> object:
+    # Records are loaded when they are first asked for: few do.
+    if not name.endswith("Statistics") or name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from joinable import _statistics  # noqa: PLC0415  see above
+
+    value: object = getattr(_statistics, name)
+    globals()[name] = value
+    return value

@@ -13,13 +13,15 @@ from __future__ import annotations
 import threading
 
 from joinable import _chain, _runtime
-from joinable._check import check_callable, check_count, check_seconds
+from joinable._check import check_callable, check_count, check_seconds, shown, steady
 from joinable._typing import override
 from joinable.sync._condition import Condition
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from joinable._statistics import BarrierStatistics
 
 __all__ = ["Barrier"]
 
@@ -170,3 +172,23 @@ class Barrier(threading.Barrier):
             elif self._state != _DRAINING:  # those who have met, have met
                 self._state = _RESETTING
             self._cond.notify_all()
+
+    @override
+    @steady
+    def __repr__(self) -> str:
+        return shown(
+            self, "broken" if self._state == _BROKEN else f"waiters={self.n_waiting}/{self.parties}"
+        )
+
+    def statistics(self) -> BarrierStatistics:
+        """Return how many are there and wait for the others.
+
+        Example:
+            >>> from joinable.sync import Barrier
+            >>> Barrier(2).statistics()
+            BarrierStatistics(parties=2, waiting=0, broken=False)
+        """
+        from joinable._statistics import BarrierStatistics  # noqa: PLC0415  few ask for it
+
+        with self._cond:
+            return BarrierStatistics(self.parties, self.n_waiting, self.broken)

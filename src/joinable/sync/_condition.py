@@ -13,7 +13,7 @@ from __future__ import annotations
 import threading
 
 from joinable import _chain, _park, _runtime
-from joinable._check import check_callable, check_seconds
+from joinable._check import check_callable, check_seconds, shown, steady
 from joinable._typing import override
 
 TYPE_CHECKING = False
@@ -22,9 +22,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from joinable import _typing
+    from joinable._statistics import ConditionStatistics
     from joinable._typing import T
 
 __all__ = ["Condition"]
+
+
+def waiting(condition: threading.Condition) -> int:
+    """Return how many threads wait; takes no lock."""
+    return len(vars(condition)["_waiters"])
 
 
 class _Waiter:
@@ -147,6 +153,23 @@ class Condition(threading.Condition):
             if not told:
                 break
         return result
+
+    @override
+    @steady
+    def __repr__(self) -> str:
+        return shown(self, f"{waiting(self)} waiting")
+
+    def statistics(self) -> ConditionStatistics:
+        """Return how many threads wait.
+
+        Example:
+            >>> from joinable.sync import Condition
+            >>> Condition().statistics()
+            ConditionStatistics(waiting=0)
+        """
+        from joinable._statistics import ConditionStatistics  # noqa: PLC0415  few ask for it
+
+        return ConditionStatistics(waiting(self))  # not with the lock, which is the user's
 
     def _leave(self, waiter: _Waiter) -> None:
         if waiter in self._waiters:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import threading
 
 from joinable import _chain, _runtime
-from joinable._check import check_seconds
+from joinable._check import check_seconds, shown, steady
 from joinable._typing import override
-from joinable.sync._condition import Condition
+from joinable.sync._condition import Condition, waiting
 
 TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from joinable._statistics import EventStatistics
 
 __all__ = ["Event"]
 
@@ -65,3 +67,21 @@ class Event(threading.Event):
             return True
         with self._cond:
             return self.is_set() or self._cond.wait(timeout)
+
+    @override
+    @steady
+    def __repr__(self) -> str:
+        return shown(self, f"{'set' if self._flag else 'unset'}, {waiting(self._cond)} waiting")
+
+    def statistics(self) -> EventStatistics:
+        """Return whether it is set, and how many wait for it.
+
+        Example:
+            >>> from joinable.sync import Event
+            >>> Event().statistics()
+            EventStatistics(is_set=False, waiting=0)
+        """
+        from joinable._statistics import EventStatistics  # noqa: PLC0415  few ask for it
+
+        with self._cond:
+            return EventStatistics(self._flag, waiting(self._cond))

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections import deque
 
 from joinable import _park, _runtime
-from joinable._check import check_seconds
+from joinable._check import check_seconds, steady
 from joinable._limits import shield
 from joinable._typing import override
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from joinable import _typing
+    from joinable._statistics import LockStatistics
 
 __all__ = ["Lock"]
 
@@ -102,9 +103,25 @@ class Lock:
         self.release()
 
     @override
+    @steady
     def __repr__(self) -> str:
         state = "locked" if self.locked() else "unlocked"
-        return f"<{state} joinable.sync.Lock object at {id(self):#x}>"
+        count = len(self._waiters)
+        waiting = f": {count} waiting" if count else ""
+        return f"<{state} joinable.sync.{type(self).__name__} object at {id(self):#x}{waiting}>"
+
+    def statistics(self) -> LockStatistics:
+        """Return whether somebody has the lock, and how many wait for it.
+
+        Example:
+            >>> from joinable.sync import Lock
+            >>> Lock().statistics()
+            LockStatistics(locked=False, waiting=0)
+        """
+        from joinable._statistics import LockStatistics  # noqa: PLC0415  few ask for it
+
+        with self._mutex:
+            return LockStatistics(self.locked(), len(self._waiters))
 
     # ---------------------------------------------------------------- waiting
 

@@ -11,14 +11,15 @@ import queue
 import sys
 
 from joinable import _chain, _runtime
-from joinable._check import check_count, check_span
+from joinable._check import check_count, check_span, shown, steady
 from joinable._typing import override
-from joinable.sync._condition import Condition
+from joinable.sync._condition import Condition, waiting
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import threading
 
+    from joinable._statistics import QueueStatistics
     from joinable._typing import T
 
 __all__ = ["LifoQueue", "PriorityQueue", "Queue", "ShutDown"]
@@ -149,6 +150,36 @@ class Queue(queue.Queue["T"]):
                 self.unfinished_tasks = max(0, self.unfinished_tasks - 1)
             for condition in (self.not_empty, self.not_full, self.all_tasks_done):
                 condition.notify_all()
+
+    @override
+    @steady
+    def __repr__(self) -> str:
+        size = self._qsize()  # without the lock
+        room = f"{size} of {self.maxsize} items" if self.maxsize > 0 else f"{size} items"
+        return shown(self, f"{room}{', shut down' if self.is_shutdown else ''}")
+
+    def statistics(self) -> QueueStatistics:
+        """Return how many items there are, and how many threads wait for what.
+
+        Example:
+            >>> from joinable.sync import Queue
+            >>> jobs: Queue[str] = Queue(maxsize=5)
+            >>> jobs.put("sweep")
+            >>> jobs.statistics().size, jobs.statistics().maxsize
+            (1, 5)
+        """
+        from joinable._statistics import QueueStatistics  # noqa: PLC0415  few ask for it
+
+        with self.mutex:
+            return QueueStatistics(
+                size=self._qsize(),
+                maxsize=self.maxsize,
+                unfinished=self.unfinished_tasks,
+                getting=waiting(self.not_empty),
+                putting=waiting(self.not_full),
+                joining=waiting(self.all_tasks_done),
+                is_shutdown=self.is_shutdown,
+            )
 
     def _wait_for_room(self, timeout: float | None) -> None:
         if timeout == 0 or not self.not_full.wait_for(

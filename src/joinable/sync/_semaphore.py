@@ -10,11 +10,13 @@ from __future__ import annotations
 import threading
 
 from joinable import _chain, _runtime
-from joinable._check import check_count, check_seconds
+from joinable._check import check_count, check_seconds, shown, steady
 from joinable._typing import override
-from joinable.sync._condition import Condition
+from joinable.sync._condition import Condition, waiting
 
 TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from joinable._statistics import SemaphoreStatistics
 
 __all__ = ["BoundedSemaphore", "Semaphore"]
 
@@ -79,6 +81,30 @@ class Semaphore(threading.Semaphore):
     def _has_one(self) -> bool:
         return self._value > 0
 
+    @override
+    @steady
+    def __repr__(self) -> str:
+        bound = self._bound()
+        value = f"value={self._value}" if bound is None else f"value={self._value}/{bound}"
+        return shown(self, f"{value}, {waiting(self._cond)} waiting")
+
+    def statistics(self) -> SemaphoreStatistics:
+        """Return how many permits are free, and how many wait for one.
+
+        Example:
+            >>> from joinable.sync import BoundedSemaphore
+            >>> BoundedSemaphore(2).statistics()
+            SemaphoreStatistics(value=2, waiting=0, bound=2)
+        """
+        from joinable._statistics import SemaphoreStatistics  # noqa: PLC0415  few ask for it
+
+        with self._cond:
+            return SemaphoreStatistics(self._value, waiting(self._cond), self._bound())
+
+    def _bound(self) -> int | None:
+        """Return how many permits there may be; None without a bound."""
+        return None
+
 
 class BoundedSemaphore(Semaphore, threading.BoundedSemaphore):
     """A `Semaphore` that raises ValueError when more permits come back than there were at first.
@@ -90,3 +116,10 @@ class BoundedSemaphore(Semaphore, threading.BoundedSemaphore):
         Traceback (most recent call last):
         ValueError: Semaphore released too many times
     """
+
+    if TYPE_CHECKING:
+        _initial_value: int
+
+    @override
+    def _bound(self) -> int | None:
+        return self._initial_value

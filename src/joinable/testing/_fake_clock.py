@@ -20,7 +20,8 @@ import time
 from typing import TYPE_CHECKING, Self
 
 from joinable import _runtime, _timer, _unasked
-from joinable._check import check_seconds
+from joinable._check import check_seconds, steady
+from joinable._typing import override
 from joinable.testing._latch import Latch
 from joinable.testing._waits import PATIENCE, Ledger, Outcome, Wait
 
@@ -114,6 +115,15 @@ class FakeClock:
         self._start = 0.0
         self._ledger: Ledger | None = None
         self._real: dict[str, object] = {}
+
+    @override
+    @steady
+    def __repr__(self) -> str:
+        ledger = self._ledger
+        if ledger is None:
+            return "<FakeClock: not installed>"
+        state = "not installed any more" if ledger.over else "installed"
+        return f"<FakeClock: {state}, {self.now:g} s have passed>"
 
     @property
     def now(self) -> float:

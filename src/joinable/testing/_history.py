@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from joinable._check import steady
 from joinable._typing import override
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ class Call:
         return hash((self._name, self._args, frozenset(self._kwargs.items())))
 
     @override
+    @steady
     def __repr__(self) -> str:
         inside = ", ".join([repr(self._name), *self._written()])
         return f"Call({inside})"

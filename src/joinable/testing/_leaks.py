@@ -28,7 +28,7 @@ import weakref
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from joinable import _events, _frames, _runtime, _timer, _unasked, _workers
-from joinable._check import check_seconds
+from joinable._check import check_seconds, steady
 from joinable._task import Task
 from joinable._typing import override
 from joinable.testing._waits import HELPER
@@ -135,6 +135,11 @@ class NoLeaks(contextlib.ContextDecorator):
         self._watched: frozenset[int] = frozenset()
         self._begun: dict[int, Task[object]] = {}
         self._rested: list[threading.Thread | None] = []
+
+    @override
+    @steady
+    def __repr__(self) -> str:
+        return f"<no_leaks: {'not in use' if self._before is None else 'in use'}>"
 
     @override
     def _recreate_cm(self) -> Self:
@@ -305,7 +310,7 @@ def _idents() -> set[int]:
 def _tell_thread(thread: threading.Thread) -> str:
     place = _starts.place(thread)
     started = f"started at {_frames.show(place)}" if place else _started_unseen(thread)
-    return f"{thread.name!r}, {started}, now at {_frames.current_line(thread.ident) or 'its end'}"
+    return f"{thread.name!r}, {started}, now {_frames.where(thread.ident) or 'at its end'}"
 
 
 def _started_unseen(thread: threading.Thread) -> str:

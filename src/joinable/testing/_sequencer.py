@@ -21,7 +21,7 @@ import threading
 from typing import TYPE_CHECKING, Self
 
 from joinable import _frames, _runtime
-from joinable._check import check_seconds
+from joinable._check import check_seconds, steady
 from joinable._typing import override
 
 if TYPE_CHECKING:
@@ -93,11 +93,13 @@ class Sequencer:
         return Step(self, _checked(number))
 
     @override
+    @steady
     def __repr__(self) -> str:
-        with self._mutex:
-            waiting = ", ".join(map(str, sorted(self._waiting))) or "none"
-            state = f"broken: {self._broken}" if self._broken else f"next step {self._next}"
-            return f"<Sequencer({state}, waiting: {waiting})>"
+        # Without the lock: a debugger must not wait for it.
+        waiting = ", ".join(map(str, sorted(self._waiting.copy()))) or "none"
+        broken = self._broken  # once: it may be written meanwhile
+        state = f"broken: {broken}" if broken else f"next step {self._next}"
+        return f"<Sequencer({state}, waiting: {waiting})>"
 
     # ---------------------------------------------------------------- what a step does
 
@@ -144,7 +146,7 @@ class Sequencer:
         holder = self._threads.get(self._next)
         if holder is None:
             return f"{waited}, which no thread has begun"
-        return f"{waited}, which is still at {_frames.current_line(holder) or 'its end'}"
+        return f"{waited}, which is still {_frames.where(holder) or 'at its end'}"
 
     def _leave(self, number: int, error: BaseException | None) -> None:
         if error is not None:
@@ -175,6 +177,11 @@ class Step:
         """Made by `Sequencer.__call__`."""
         self._sequencer = sequencer
         self._number = number
+
+    @override
+    @steady
+    def __repr__(self) -> str:
+        return f"<step {self._number} of {self._sequencer!r}>"
 
     def __enter__(self) -> Self:
         """Wait for all lower steps.

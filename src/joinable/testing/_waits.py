@@ -353,4 +353,4 @@ def _line(life: Life) -> str:
     thread = life.thread
     if thread is None:
         return "a thread"
-    return f"{thread.name!r} at {_frames.current_line(thread.ident)}"
+    return f"{thread.name!r} {_frames.where(thread.ident)}"
