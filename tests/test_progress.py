@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextvars
 import gc
+import multiprocessing
 import operator
 import random
 import sys
 import threading
 import traceback
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from functools import partial
 from itertools import count, repeat
 from typing import TYPE_CHECKING
@@ -33,8 +34,10 @@ from waiting import LONG, PATIENCE, Gate, interrupt_waiting_main, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from concurrent.futures import Future
 
     from joinable import Stream
+    from joinable._typing import T
 
 EACH = [(64, True), (64, False), (None, True), (None, False), (0, True)]
 BUFFERS = pytest.mark.parametrize("buffersize", [0, 64, None])
@@ -71,6 +74,12 @@ def shown() -> Shown:
     return Shown()
 
 
+def put(shown: Shown, **methods: Callable[..., object]) -> None:
+    """Put other methods in the place of its own."""
+    for name, method in methods.items():
+        setattr(shown, name, method)
+
+
 class BoomError(Exception):
     """What calls and progress objects of these tests raise."""
 
@@ -83,7 +92,11 @@ def boom(*_: object) -> None:
 def unraised(monkeypatch: pytest.MonkeyPatch) -> list[BaseException | None]:
     """Return what goes to `sys.unraisablehook`."""
     found: list[BaseException | None] = []
-    monkeypatch.setattr(sys, "unraisablehook", lambda facts: found.append(facts.exc_value))
+
+    def hook(facts: sys.UnraisableHookArgs) -> None:
+        found.append(facts.exc_value)
+
+    monkeypatch.setattr(sys, "unraisablehook", hook)
     return found
 
 
@@ -108,7 +121,7 @@ class TestCounts:
 
     def test_no_calls_are_none(self, shown: Shown) -> None:
         assert run_all([], progress=shown) == []
-        assert list(run_each(abs, [], progress=shown)) == []
+        assert list(run_each(str, range(0), progress=shown)) == []
         assert shown.told == [0, "finish", 0, "finish"]
 
     def test_who_has_the_results_finds_it_finished(self, shown: Shown) -> None:
@@ -122,7 +135,8 @@ class TestCounts:
         self, shown: Shown
     ) -> None:
         gate = Gate()
-        with run_each(lambda call: call(), [int, int, gate], progress=shown) as results:
+        calls: list[Callable[[], object]] = [int, int, gate]
+        with run_each(operator.call, calls, progress=shown) as results:
             assert [next(results), next(results)] == [0, 0]
             until(lambda: shown.ended == 2)
             assert "finish" not in shown.told
@@ -143,8 +157,9 @@ class TestCounts:
             begun.wait(PATIENCE)
             sleep(LONG)
 
+        calls: list[Callable[[], object]] = [fail, wait, int, int]
         with pytest.raises(BoomError):
-            run_all([fail, wait, int, int], max_workers=2, progress=shown)
+            run_all(calls, max_workers=2, progress=shown)
         assert shown.ended == 2
         assert shown.was_told(4)
 
@@ -257,7 +272,7 @@ class TestEnds:
 
     def test_a_finalizer_does_not_call_it(self, shown: Shown) -> None:
         finished: list[threading.Thread] = []
-        shown.finish = lambda: finished.append(threading.current_thread())  # type: ignore[method-assign]
+        put(shown, finish=lambda: finished.append(threading.current_thread()))
         results = run_each(abs, [1, 2], progress=shown)
         next(results)
         del results
@@ -288,11 +303,12 @@ class TestEnds:
         self, shown: Shown, each: bool
     ) -> None:
         gate = Gate()
+        calls: list[Callable[[], object]] = [int, gate]
         with pytest.raises(DeadlineExceeded):
             if each:
-                list(run_each(lambda call: call(), [int, gate], timeout=0.01, progress=shown))
+                list(run_each(operator.call, calls, timeout=0.01, progress=shown))
             else:
-                run_all([int, gate], timeout=0.01, progress=shown)
+                run_all(calls, timeout=0.01, progress=shown)
         assert shown.ended == 1
         assert shown.was_told(2)
         gate.may_end.set()
@@ -303,8 +319,8 @@ class TestEnds:
     def test_who_is_in_it_when_the_run_is_given_up_finishes_it(self, shown: Shown) -> None:
         gate = Gate()
         finished: list[threading.Thread] = []
-        shown.advance = lambda _: gate()  # type: ignore[method-assign,assignment,return-value]
-        shown.finish = lambda: finished.append(threading.current_thread())  # type: ignore[method-assign]
+        put(shown, advance=lambda _: gate())
+        put(shown, finish=lambda: finished.append(threading.current_thread()))
         with pytest.raises(DeadlineExceeded) as caught:
             run_all([int], timeout=0.01, progress=shown)
         assert gate.begun.is_set()
@@ -338,7 +354,7 @@ class TestErrorsOfTheObject:
         self, shown: Shown, each: bool
     ) -> None:
         began: list[object] = []
-        shown.start = boom  # type: ignore[method-assign]
+        put(shown, start=boom)
 
         def items() -> Iterator[int]:
             began.append("the input")
@@ -362,7 +378,7 @@ class TestErrorsOfTheObject:
             asked.append(n)
             raise BoomError
 
-        shown.advance = advance  # type: ignore[method-assign]
+        put(shown, advance=advance)
         got = list(run_each(abs, range(100), buffersize=buffersize, progress=shown))
         assert got == [*range(100)]
         assert shown.told == [100, "finish"]
@@ -370,19 +386,21 @@ class TestErrorsOfTheObject:
         (error,) = unraised
         assert isinstance(error, BoomError)
         assert "in the progress object of the run_each at " in error.__notes__[0]
-        assert [frame.name for frame in traceback.extract_tb(error.__traceback__)][1:] == ["advance"]
+        assert [frame.name for frame in traceback.extract_tb(error.__traceback__)][1:] == [
+            "advance"
+        ]
 
     def test_one_of_finish_costs_no_result(
         self, shown: Shown, unraised: list[BaseException | None]
     ) -> None:
-        shown.finish = boom  # type: ignore[method-assign]
+        put(shown, finish=boom)
         assert run_all([int, int], progress=shown) == [0, 0]
         assert list(map(type, unraised)) == [BoomError]
 
     def test_one_of_finish_does_not_hide_that_of_a_call(
         self, shown: Shown, unraised: list[BaseException | None]
     ) -> None:
-        shown.finish = boom  # type: ignore[method-assign]
+        put(shown, finish=boom)
         with pytest.raises(ZeroDivisionError):
             run_all([partial(divmod, 1, 0)], progress=shown)
         assert list(map(type, unraised)) == [BoomError]
@@ -392,7 +410,7 @@ class TestErrorsOfTheObject:
             shown.told.append("finish")
             raise KeyboardInterrupt
 
-        shown.finish = finish  # type: ignore[method-assign]
+        put(shown, finish=finish)
         with pytest.raises(KeyboardInterrupt):
             run_all([int], progress=shown)
         with pytest.raises(KeyboardInterrupt):
@@ -404,7 +422,7 @@ class TestErrorsOfTheObject:
             shown.told.append(total)
             raise KeyboardInterrupt
 
-        shown.start = start  # type: ignore[method-assign]
+        put(shown, start=start)
         with pytest.raises(KeyboardInterrupt):
             run_each(abs, [1], progress=shown)
         assert shown.told == [1, "finish"]
@@ -415,7 +433,7 @@ class TestErrorsOfTheObject:
         def advance(_: int) -> None:
             raise KeyboardInterrupt
 
-        shown.advance = advance  # type: ignore[method-assign]
+        put(shown, advance=advance)
         with pytest.raises(KeyboardInterrupt):
             run_all([int, int], executor=AtOnce(), progress=shown)
         assert shown.told == [2, "finish"]
@@ -453,7 +471,7 @@ class TestWhereItIsCalled:
             seen.append(variable.get())
             variable.set("changed")
 
-        shown.start = shown.advance = shown.finish = see  # type: ignore[method-assign]
+        put(shown, start=see, advance=see, finish=see)
         variable.set("the caller's")
         run_all([int], progress=shown)
         with run_each(abs, [1], progress=shown) as results:
@@ -468,22 +486,23 @@ class TestWhereItIsCalled:
             seen.append(current_scope())
             checkpoint()
 
-        shown.start = shown.advance = shown.finish = see  # type: ignore[method-assign]
+        put(shown, start=see, advance=see, finish=see)
         gate = Gate(partial(sleep, LONG))
 
         def cancel() -> None:
             scope.cancel()
             gate.may_end.set()
 
+        calls: list[Callable[[], object]] = [gate, cancel]
         with CancelScope() as scope:
-            run_all([gate, cancel], progress=shown)
+            run_all(calls, progress=shown)
         assert scope.cancelled
         assert len(seen) in {3, 4}
         assert {*seen} == {None}
 
     def test_it_may_use_the_library_itself(self, shown: Shown) -> None:
         inner = Shown()
-        shown.finish = lambda: run_all([int], progress=inner)  # type: ignore[method-assign,assignment,return-value]
+        put(shown, finish=lambda: run_all([int], progress=inner))
         run_all([int], progress=shown)
         assert inner.was_told(1)
 
@@ -491,17 +510,17 @@ class TestWhereItIsCalled:
         def fail(_: object = None) -> None:
             raise BoomError
 
+        def all_of_it(progress: Shown | None) -> object:
+            return run_all([fail], progress=progress)
+
+        def each(buffersize: int | None, progress: Shown | None) -> object:
+            return list(run_each(fail, [1], buffersize=buffersize, progress=progress))
+
         told: list[list[str]] = []
         for progress in (None, shown):
-            for run in (
-                lambda progress=progress: run_all([fail], progress=progress),
-                lambda progress=progress: list(run_each(fail, [1], progress=progress)),
-                lambda progress=progress: list(
-                    run_each(fail, [1], buffersize=None, progress=progress)
-                ),
-            ):
+            for run in (all_of_it, partial(each, 64), partial(each, None)):
                 with pytest.raises(BoomError) as caught:
-                    run()
+                    run(progress)
                 names = [frame.name for frame in traceback.extract_tb(caught.value.__traceback__)]
                 told.append([*names[1:], *caught.value.__notes__])
         assert told[:3] == told[3:]
@@ -509,19 +528,38 @@ class TestWhereItIsCalled:
     def test_what_is_called_keeps_its_name(self, shown: Shown) -> None:
         names: list[str] = []
 
-        def see(executor_sees: Callable[[], object]) -> object:
-            names.append(executor_sees.__name__)
-            return executor_sees()
-
         class Seeing(AtOnce):
-            def submit(self, fn, /):  # type: ignore[no-untyped-def]
-                return super().submit(partial(see, fn))
+            def submit(self, fn: Callable[[], T], /) -> Future[T]:
+                names.append(fn.__name__)
+                return super().submit(fn)
 
         run_all([int], executor=Seeing(), progress=shown)
         assert names == ["int"]
 
 
 class TestExecutors:
+    def test_calls_in_other_processes_are_counted_here(self, shown: Shown) -> None:
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(2, mp_context=context) as pool:
+            got = list(
+                run_each(
+                    divmod,
+                    [1, 2, 3],
+                    [1, 0, 1],
+                    return_exceptions=True,
+                    executor=pool,
+                    progress=shown,
+                )
+            )
+            assert [type(value) for value in got] == [tuple, ZeroDivisionError, tuple]
+            assert shown.ended == 3
+            # What cannot be sent has failed.
+            calls: list[Callable[[], object]] = [int, lambda: 1]
+            zero, refused = run_all(calls, return_exceptions=True, executor=pool, progress=shown)
+        assert (zero, type(refused)) == (0, TypeError)
+        assert shown.ended == 5
+        assert shown.told == [3, "advance", "finish", 2, "advance", "finish"]
+
     @pytest.mark.parametrize("ordered", [True, False])
     @pytest.mark.parametrize("buffersize", [64, None])
     def test_all_calls_are_counted(
@@ -543,7 +581,7 @@ class TestExecutors:
         assert shown.told == [2000, "advance", "finish"] * 2
 
     def test_an_executor_that_is_in_no_order_changes_nothing(self, shown: Shown) -> None:
-        with Shuffling(random.Random(1)) as executor:
+        with Shuffling(random.Random(1)) as executor:  # noqa: S311  an order, no secret
             got = list(run_each(operator.neg, range(200), executor=executor, progress=shown))
         assert got == [-number for number in range(200)]
         assert shown.ended == 200
@@ -586,8 +624,9 @@ class TestExecutors:
                 gate.may_end.set()
                 sleep(LONG)
 
+            calls: list[Callable[[], object]] = [gate, wait]
             with pytest.raises(BoomError):
-                run_all([gate, wait], executor=pool, progress=shown)
+                run_all(calls, executor=pool, progress=shown)
         assert shown.ended == 2
         assert shown.was_told(2)
 
@@ -598,7 +637,7 @@ def test_a_cancelled_from_elsewhere_in_the_object_is_an_error_of_it(
     def advance(_: int) -> None:
         raise Cancelled("by itself")
 
-    shown.advance = advance  # type: ignore[method-assign]
+    put(shown, advance=advance)
     assert run_all([int], progress=shown) == [0]
     assert list(map(type, unraised)) == [Cancelled]
     assert shown.told == [1, "finish"]

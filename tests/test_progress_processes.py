@@ -128,26 +128,3 @@ def test_the_child_of_a_fork_does_not_finish_what_is_its_parents() -> None:
     """
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "finish True\n", "")
-
-
-def test_calls_in_other_processes_are_counted_here() -> None:
-    done = run(
-        SHOWN
-        + """
-    import multiprocessing
-    from concurrent.futures import ProcessPoolExecutor
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(2, mp_context=spawn) as pool:
-        got = list(joinable.run_each(
-            divmod, [1, 2, 3], [1, 0, 1], return_exceptions=True, executor=pool, progress=shown
-        ))
-        print(got, shown.told[0], sum(shown.told[1:-1]), shown.told[-1])
-        got = joinable.run_all([int, lambda: 1], return_exceptions=True, executor=pool,
-                               progress=shown)
-        print(got[0], type(got[1]).__name__, sum(shown.told[-3:-1]), shown.told[-1])
-    """
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    first, second = done.stdout.splitlines()
-    assert first.endswith("3 3 finish")
-    assert second in {"0 TypeError 2 finish", "0 TypeError 4 finish"}

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Literal
 
-    from joinable._progress import Progress
+    from joinable._meter import Progress
     from joinable._typing import T1, T2, T3, T4, T5, T6, T7, T8, K, SupportsSubmit, T
 
 __all__ = ["read_calls", "run_all"]
@@ -361,7 +361,7 @@ def run_all(
     executor: SupportsSubmit | None = None,
     progress: bool | str | Progress | None = None,
 ) -> list[T | BaseException]: ...
-def run_all(
+def run_all(  # noqa: PLR0913  each of them is asked for by some
     funcs: Iterable[Callable[[], object]] | Mapping[K, Callable[[], object]],
     /,
     *,
@@ -395,6 +395,8 @@ def run_all(
             KeyboardInterrupt and SystemExit are raised all the same.
         executor: Have the calls run there: by a `concurrent.futures.ProcessPoolExecutor`, or by
             anything else that has its `submit`. None: in threads of the library.
+        progress: Show how far it is: True or a label in a bar (which needs `joinable[progress]`),
+            or a `joinable.progress.Progress`. None or False: do not.
 
     Returns:
         The results, in the shape and order of `funcs`, whatever the order in which the calls ended.
@@ -402,6 +404,7 @@ def run_all(
     Raises:
         TypeError: `funcs` or one of its members is of the wrong kind; nothing has been started.
         ValueError: `max_workers` is below 1; nothing has been started.
+        ImportError: `progress` asks for a bar, and tqdm is not installed; nothing has been started.
         RuntimeError: The system can start no more threads; what ran was asked to stop, and joined.
         BaseException: The first failure of a call, itself, after what ran was asked to stop, and
             joined. What had not started by then never does; later failures are named in a note on

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from typing import Any, Literal
 
     from joinable._flow import Flow
-    from joinable._progress import Progress, Watched
+    from joinable._meter import Progress
+    from joinable._progress import Watched
     from joinable._typing import T1, T2, T3, T4, T5, SupportsSubmit, T
 
 __all__ = ["run_each"]
@@ -278,6 +279,8 @@ def run_each(  # noqa: PLR0913  each of them is asked for by some
             KeyboardInterrupt and SystemExit are raised all the same.
         executor: Have the calls run there: by a `concurrent.futures.ProcessPoolExecutor`, or by
             anything else that has its `submit`. None: in threads of the library.
+        progress: Show how far it is: True or a label in a bar (which needs `joinable[progress]`),
+            or a `joinable.progress.Progress`. None or False: do not.
 
     Returns:
         The results, as they are asked for. Calls start at once, without being asked.
@@ -285,6 +288,7 @@ def run_each(  # noqa: PLR0913  each of them is asked for by some
     Raises:
         TypeError: An argument is of the wrong kind; nothing has been started.
         ValueError: A number is too small; nothing has been started.
+        ImportError: `progress` asks for a bar, and tqdm is not installed; nothing has been started.
         RuntimeError: The system can start no more threads.
         BaseException: The first failure of a call, itself, by the iterator: at its place, after the
             results before it; if not `ordered`, when it happens. Nothing behind it is started, what
@@ -337,7 +341,7 @@ def run_each(  # noqa: PLR0913  each of them is asked for by some
     kind = _kind(executor, max_workers, eager=buffersize is None)
     _chain.checkpoint()
     simple = executor is None and len(iterables) == 1
-    flow: Flow | Watched = kind(
+    flow = kind(
         fn if simple or executor is not None else _spread(fn),
         iter(iterables[0]) if simple else zip(*iterables, strict=False),
         ordered=ordered,
@@ -346,12 +350,13 @@ def run_each(  # noqa: PLR0913  each of them is asked for by some
         timeout=timeout,
         return_exceptions=return_exceptions,
     )
+    calls: Flow | Watched = flow
     if progress is not None and progress is not False:
         from joinable._progress import Watched, total_of  # noqa: PLC0415  who asks for it pays for it
 
-        flow = Watched(flow, progress, total_of(iterables))
-    stream: Stream[Any] = Stream(flow)  # first: whatever interrupts us, it looks after the calls
-    flow.begin()
+        calls = Watched(flow, progress, total_of(iterables))
+    stream: Stream[Any] = Stream(calls)  # first: whatever interrupts us, it looks after the calls
+    calls.begin()
     return stream
 
 

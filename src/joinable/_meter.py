@@ -34,6 +34,7 @@ from __future__ import annotations
 
 import contextvars
 import threading
+from typing import Protocol
 
 from joinable import _chain, _frames, _runtime
 from joinable._check import name_of
@@ -42,17 +43,47 @@ from joinable._errors import Cancelled, unraisable
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Protocol
 
-    class Progress(Protocol):
-        """The object that is told: `joinable.progress.Progress`."""
-
-        def start(self, total: int | None, /) -> object: ...
-        def advance(self, n: int, /) -> object: ...
-        def finish(self) -> object: ...
+__all__ = ["Meter", "Progress"]
 
 
-__all__ = ["Meter"]
+class Progress(Protocol):
+    """What shows how far a run is: any object with these three methods.
+
+    They are called one at a time, though by any of the threads, outside every lock and scope of the
+    library, in copies of the context of the call of `run_all` or `run_each`. So an object needs no
+    lock of its own, as long as it shows one run at a time. It should be quick: calls end meanwhile,
+    and are told together, but the thread that is in `advance` has a result to give back.
+
+    What `start` raises is raised by the call, and nothing is started. An error of `advance` or
+    `finish` costs no result: it goes to `sys.unraisablehook`, and the object is not advanced any
+    more.
+
+    Example:
+        >>> from joinable import run_each
+        >>> class Dots:
+        ...     def start(self, total):
+        ...         print(f"{total} to do", end=": ")
+        ...     def advance(self, n):
+        ...         print("." * n, end="")
+        ...     def finish(self):
+        ...         print(" done")
+        >>> lengths = list(run_each(len, ["one", "two", "three"], progress=Dots()))
+        3 to do: ... done
+    """
+
+    def start(self, total: int | None, /) -> object:
+        """Begin, with so many calls to make; None where nobody knows."""
+        ...
+
+    def advance(self, n: int, /) -> object:
+        """So many more calls have ended: succeeded, failed, or stopped while they ran."""
+        ...
+
+    def finish(self) -> object:
+        """Be done; called once after each `start`, whatever has happened."""
+        ...
+
 
 _CALL = None
 """Among the news: a call has ended."""

@@ -12,12 +12,12 @@ stream that is still open then.
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Sized
 
 from joinable import _frames, _unasked
 from joinable._abroad import Abroad
-from joinable._batch import Batch
 from joinable._bars import TqdmProgress
+from joinable._batch import Batch
 from joinable._check import short
 from joinable._meter import Meter
 
@@ -26,48 +26,10 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import Iterable
 
-    from joinable._calls import Calls
     from joinable._flow import Flow
+    from joinable._meter import Progress
 
-__all__ = ["Progress", "Watched", "run_watched", "total_of"]
-
-
-class Progress(Protocol):
-    """What shows how far a run is: any object with these three methods.
-
-    They are called one at a time, though by any of the threads, outside every lock and scope of the
-    library, in copies of the context of the call of `run_all` or `run_each`. So an object needs no
-    lock of its own, as long as it shows one run at a time. It should be quick: calls end meanwhile,
-    and are told together, but the thread that is in `advance` has a result to give back.
-
-    What `start` raises is raised by the call, and nothing is started. An error of `advance` or
-    `finish` costs no result: it goes to `sys.unraisablehook`, and the object is not advanced any
-    more.
-
-    Example:
-        >>> from joinable import run_each
-        >>> class Dots:
-        ...     def start(self, total):
-        ...         print(f"{total} to do", end=": ")
-        ...     def advance(self, n):
-        ...         print("." * n, end="")
-        ...     def finish(self):
-        ...         print(" done")
-        >>> lengths = list(run_each(len, ["one", "two", "three"], progress=Dots()))
-        3 to do: ... done
-    """
-
-    def start(self, total: int | None, /) -> object:
-        """Begin, with so many calls to make; None where nobody knows."""
-        ...
-
-    def advance(self, n: int, /) -> object:
-        """So many more calls have ended: succeeded, failed, or stopped while they ran."""
-        ...
-
-    def finish(self) -> object:
-        """Be done; called once after each `start`, whatever has happened."""
-        ...
+__all__ = ["Watched", "run_watched", "total_of"]
 
 
 _METHODS = ("start", "advance", "finish")
@@ -115,7 +77,7 @@ def run_watched(batch: Batch, progress: object) -> None:
         meter.close()
 
 
-def _meter(calls: Calls, progress: object) -> Meter:
+def _meter(calls: Batch | Flow, progress: object) -> Meter:
     """Make a meter that counts these calls."""
     what = f"the {calls.what} at {_frames.show(calls.place)}"
     meter = Meter(read_progress(progress), what)
@@ -124,15 +86,15 @@ def _meter(calls: Calls, progress: object) -> Meter:
     elif isinstance(calls, Batch):
         calls.calls[:] = map(meter.counted, calls.calls)
     else:
-        flow: Flow = calls  # type: ignore[assignment]
-        flow.fn = meter.counted(flow.fn)
+        calls.fn = meter.counted(calls.fn)
     return meter
 
 
 def total_of(iterables: Iterable[object]) -> int | None:
     """Return how many items the shortest one has; None unless all can be asked."""
-    lengths = [len(each) if hasattr(each, "__len__") else None for each in iterables]  # type: ignore[arg-type]
-    return None if None in lengths else min(lengths)  # type: ignore[type-var]
+    lengths = [len(each) if isinstance(each, Sized) else None for each in iterables]
+    known = [length for length in lengths if length is not None]
+    return min(known) if len(known) == len(lengths) else None
 
 
 class Watched:

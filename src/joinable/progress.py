@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from joinable._bars import RichProgress, TqdmProgress
-from joinable._progress import Progress
+from joinable._meter import Progress
 
 __all__ = ["Progress", "RichProgress", "TqdmProgress"]

@@ -141,7 +141,7 @@ def a_stream_is_closed() -> None:
 
 def a_stream_is_dropped() -> None:
     """By a finalizer, which does not call the object."""
-    a_stream_is_left(list.clear)
+    a_stream_is_left(lambda left: left.clear())
 
 
 METERS = [
