@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from typing import Any, Literal
 
     from joinable._flow import Flow
+    from joinable._meter import Progress
+    from joinable._progress import Watched
     from joinable._typing import T1, T2, T3, T4, T5, SupportsSubmit, T
 
 __all__ = ["run_each"]
@@ -44,6 +46,7 @@ def run_each(
     timeout: float | None = None,
     return_exceptions: Literal[False] = False,
     executor: SupportsSubmit | None = None,
+    progress: bool | str | Progress | None = None,
 ) -> Stream[T]: ...
 @overload
 def run_each(
@@ -58,6 +61,7 @@ def run_each(
     timeout: float | None = None,
     return_exceptions: Literal[False] = False,
     executor: SupportsSubmit | None = None,
+    progress: bool | str | Progress | None = None,
 ) -> Stream[T]: ...
 @overload
 def run_each(
@@ -73,6 +77,7 @@ def run_each(
     timeout: float | None = None,
     return_exceptions: Literal[False] = False,
     executor: SupportsSubmit | None = None,
+    progress: bool | str | Progress | None = None,
 ) -> Stream[T]: ...
 @overload
 def run_each(
@@ -89,6 +94,7 @@ def run_each(
     timeout: float | None = None,
     return_exceptions: Literal[False] = False,
     executor: SupportsSubmit | None = None,
+    progress: bool | str | Progress | None = None,
 ) -> Stream[T]: ...
 @overload
 def run_each(
@@ -106,6 +112,7 @@ def run_each(
     timeout: float | None = None,
     return_exceptions: Literal[False] = False,
     executor: SupportsSubmit | None = None,
+    progress: bool | str | Progress | None = None,
 ) -> Stream[T]: ...
 @overload
 def run_each(
@@ -124,6 +131,7 @@ def run_each(
     timeout: float | None = None,
     return_exceptions: Literal[False] = False,
     executor: SupportsSubmit | None = None,
+    progress: bool | str | Progress | None = None,
 ) -> Stream[T]: ...
 @overload
 def run_each(
@@ -137,6 +145,7 @@ def run_each(
     timeout: float | None = None,
     return_exceptions: bool,
     executor: SupportsSubmit | None = None,
+    progress: bool | str | Progress | None = None,
 ) -> Stream[T | BaseException]: ...
 @overload
 def run_each(
@@ -151,6 +160,7 @@ def run_each(
     timeout: float | None = None,
     return_exceptions: bool,
     executor: SupportsSubmit | None = None,
+    progress: bool | str | Progress | None = None,
 ) -> Stream[T | BaseException]: ...
 @overload
 def run_each(
@@ -166,6 +176,7 @@ def run_each(
     timeout: float | None = None,
     return_exceptions: bool,
     executor: SupportsSubmit | None = None,
+    progress: bool | str | Progress | None = None,
 ) -> Stream[T | BaseException]: ...
 @overload
 def run_each(
@@ -182,6 +193,7 @@ def run_each(
     timeout: float | None = None,
     return_exceptions: bool,
     executor: SupportsSubmit | None = None,
+    progress: bool | str | Progress | None = None,
 ) -> Stream[T | BaseException]: ...
 @overload
 def run_each(
@@ -199,6 +211,7 @@ def run_each(
     timeout: float | None = None,
     return_exceptions: bool,
     executor: SupportsSubmit | None = None,
+    progress: bool | str | Progress | None = None,
 ) -> Stream[T | BaseException]: ...
 @overload
 def run_each(
@@ -217,6 +230,7 @@ def run_each(
     timeout: float | None = None,
     return_exceptions: bool,
     executor: SupportsSubmit | None = None,
+    progress: bool | str | Progress | None = None,
 ) -> Stream[T | BaseException]: ...
 def run_each(  # noqa: PLR0913  each of them is asked for by some
     fn: Callable[..., object],
@@ -228,6 +242,7 @@ def run_each(  # noqa: PLR0913  each of them is asked for by some
     timeout: float | None = None,
     return_exceptions: bool = False,
     executor: SupportsSubmit | None = None,
+    progress: bool | str | Progress | None = None,
 ) -> Stream[Any]:
     """Call `fn` with each item in threads, and give out the results as an iterator.
 
@@ -264,6 +279,8 @@ def run_each(  # noqa: PLR0913  each of them is asked for by some
             KeyboardInterrupt and SystemExit are raised all the same.
         executor: Have the calls run there: by a `concurrent.futures.ProcessPoolExecutor`, or by
             anything else that has its `submit`. None: in threads of the library.
+        progress: Show how far it is: True or a label in a bar (which needs `joinable[progress]`),
+            or a `joinable.progress.Progress`. None or False: do not.
 
     Returns:
         The results, as they are asked for. Calls start at once, without being asked.
@@ -271,6 +288,7 @@ def run_each(  # noqa: PLR0913  each of them is asked for by some
     Raises:
         TypeError: An argument is of the wrong kind; nothing has been started.
         ValueError: A number is too small; nothing has been started.
+        ImportError: `progress` asks for a bar, and tqdm is not installed; nothing has been started.
         RuntimeError: The system can start no more threads.
         BaseException: The first failure of a call, itself, by the iterator: at its place, after the
             results before it; if not `ordered`, when it happens. Nothing behind it is started, what
@@ -332,8 +350,13 @@ def run_each(  # noqa: PLR0913  each of them is asked for by some
         timeout=timeout,
         return_exceptions=return_exceptions,
     )
-    stream: Stream[Any] = Stream(flow)  # first: whatever interrupts us, it looks after the calls
-    flow.begin()
+    calls: Flow | Watched = flow
+    if progress is not None and progress is not False:
+        from joinable._progress import Watched, total_of  # noqa: PLC0415  who asks for it pays for it
+
+        calls = Watched(flow, progress, total_of(iterables))
+    stream: Stream[Any] = Stream(calls)  # first: whatever interrupts us, it looks after the calls
+    calls.begin()
     return stream
 
 

@@ -11,6 +11,8 @@ import sqlite3
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, assert_type
 
+import rich.progress
+
 from joinable import (
     DeadlineExceeded,
     Stream,
@@ -26,6 +28,7 @@ from joinable import (
     threaded,
 )
 from joinable.executors import dask_executor
+from joinable.progress import Progress, RichProgress, TqdmProgress
 
 if TYPE_CHECKING:
     import threading
@@ -216,6 +219,39 @@ class Client:
 
 assert_type(dask_executor(Client()), concurrent.futures.Executor)
 dask_executor(pool)  # type: ignore[arg-type]
+
+
+# ------------------------------------------------------------------ progress=
+
+
+class Shown:
+    def start(self, total: int | None) -> None: ...
+    def advance(self, n: int) -> None: ...
+    def finish(self) -> None: ...
+
+
+class WithoutFinish:
+    def start(self, total: int | None) -> None: ...
+    def advance(self, n: int) -> None: ...
+
+
+assert_type(run_all((number, text), progress=True), "tuple[int, str]")
+assert_type(run_all({1: text}, progress="label"), "dict[int, str]")
+assert_type(
+    run_all([number], return_exceptions=True, progress=Shown()), "list[int | BaseException]"
+)
+assert_type(run_each(len, ["a"], progress=Shown()), Stream[int])
+assert_type(run_each(divmod, [1], [2], progress=False), "Stream[tuple[int, int]]")
+assert_type(
+    run_each(len, ["a"], return_exceptions=True, progress=None), "Stream[int | BaseException]"
+)
+run_each(len, ["a"], progress=TqdmProgress(label="pages", unit="page")).close()
+run_all([number], progress=RichProgress(rich.progress.Progress(), label="pages"))
+every: Progress = Shown()
+run_all([number], progress=WithoutFinish())  # type: ignore[call-overload]
+run_each(len, ["a"], progress=3)  # type: ignore[call-overload]
+run_all([number], progress=Shown)  # type: ignore[call-overload]
+RichProgress(Shown())  # type: ignore[arg-type]
 
 
 # ------------------------------------------------------------------ ThreadLocal, bind, carry
