@@ -134,4 +134,5 @@ class Call(Running["T"]):
         line = _frames.current_line(self._runner)
         error = DeadlineExceeded(seconds, [(self._name, line)])
         self._annotate(error)
+        self._given_up = True
         return self._finish(FINISHED, exception=error)

@@ -32,7 +32,7 @@ import os
 import sys
 import threading
 
-from joinable import _closing, _park, _runtime
+from joinable import _closing, _events, _park, _runtime
 from joinable._calls import IDLE
 from joinable._errors import Cancelled
 from joinable._flow import Flow
@@ -183,6 +183,8 @@ class Eager(Flow):
     ) -> bool:
         """Make the calls of a piece of one's own; False if the thread must not be used again."""
         fn, pop, results, sleepers = self.fn, piece.todo.pop, piece.results, self.shelf.sleepers
+        if _events.observers:
+            fn = functools.partial(self.watched, piece, fn)
         # Of this thread: one that is shared would cost more than the call, without a GIL.
         clean, item, context = True, (nothing := object()), _EMPTY
         while clean:
@@ -228,7 +230,9 @@ class Eager(Flow):
         record: _closing.Record,
     ) -> bool:
         """Make calls of a piece as one of many; all do where the order is that of their ends."""
-        shelf, clean = self.shelf, True
+        shelf, fn, clean = self.shelf, self.fn, True
+        if _events.observers:
+            fn = functools.partial(self.watched, spot, fn)
         pick = piece.pick_last if self.ordered else piece.pick_first
         while clean:
             try:
@@ -239,7 +243,7 @@ class Eager(Flow):
             context = copy()
             try:
                 try:
-                    value = context.run(self.fn, item)
+                    value = context.run(fn, item)
                 finally:
                     if record.task:
                         record.end_task(context.run)

@@ -113,6 +113,7 @@ class _Worker:
         """Do one job after the other: the life of the thread."""
         self.thread = thread = threading.current_thread()
         self.record = record = _closing.mine()
+        record.worker = self.name
         pool = _pool
         job: Job | None = self.box.pop("job")
         while job is not None:
