@@ -98,7 +98,7 @@ class Batch(Calls):
         return f"call {short(self.keys[index])}"
 
     @override
-    def key(self, index: int) -> object:
+    def title(self, index: int) -> object:
         return self.keys[index]
 
     @override

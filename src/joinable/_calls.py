@@ -168,10 +168,10 @@ class Calls(Crew):
         """Return what those see of a call who watch."""
         # An item is told where its class is known: of another one that would run the user's code.
         told = "".join(f" {short(arg)}" for arg in args[:1] if type(arg) in _PLAIN)
-        name = f"{self.what}-{short(self.key(index))} ({name_of(fn)}{told})"
+        name = f"{self.what}-{short(self.title(index))} ({name_of(fn)}{told})"
         return _events.Sight(name, self._spawn, where)
 
-    def key(self, index: int) -> object:
+    def title(self, index: int) -> object:
         """Return what tells a call from others."""
         return index
 

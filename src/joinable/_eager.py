@@ -32,7 +32,7 @@ import os
 import sys
 import threading
 
-from joinable import _closing, _events, _park, _runtime
+from joinable import _closing, _park, _runtime
 from joinable._calls import IDLE
 from joinable._errors import Cancelled
 from joinable._flow import Flow
@@ -182,9 +182,8 @@ class Eager(Flow):
         self, piece: Piece, copy: Callable[[], contextvars.Context], record: _closing.Record
     ) -> bool:
         """Make the calls of a piece of one's own; False if the thread must not be used again."""
-        fn, pop, results, sleepers = self.fn, piece.todo.pop, piece.results, self.shelf.sleepers
-        if _events.observers:
-            fn = functools.partial(self.watched, piece, fn)
+        pop, results, sleepers = piece.todo.pop, piece.results, self.shelf.sleepers
+        fn = self.caller(piece)
         # Of this thread: one that is shared would cost more than the call, without a GIL.
         clean, item, context = True, (nothing := object()), _EMPTY
         while clean:
@@ -230,9 +229,7 @@ class Eager(Flow):
         record: _closing.Record,
     ) -> bool:
         """Make calls of a piece as one of many; all do where the order is that of their ends."""
-        shelf, fn, clean = self.shelf, self.fn, True
-        if _events.observers:
-            fn = functools.partial(self.watched, spot, fn)
+        shelf, fn, clean = self.shelf, self.caller(spot), True
         pick = piece.pick_last if self.ordered else piece.pick_first
         while clean:
             try:

@@ -75,8 +75,8 @@ class Work:
         before = [*record.task]  # not ours: the thread is not, and may be that of the caller
         try:
             if self.sight is not None and _events.observers:
-                run, what = self._context.run, (self._fn, *self._args)
-                return run(_events.watched, self.sight, _is_stop, *what)
+                body = functools.partial(self._fn, *self._args)
+                return self._context.run(_events.watched, self.sight, _is_stop, body)
             return self._context.run(self._fn, *self._args)
         except Cancelled as stopped:
             self.stopped = stopped  # there are executors that make a cancelled future of it

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import functools
 
-from joinable import _closing, _events, _runtime
+from joinable import _closing, _runtime
 from joinable._calls import IDLE, READING
 from joinable._errors import Cancelled
 from joinable._flow import MOST, Flow
@@ -85,8 +85,7 @@ class Lazy(Flow):
 
     @override
     def call_all(self, job: Job, spot: Spot) -> bool:
-        copy, step = self.contexts(), self.step
-        fn = functools.partial(self.watched, spot, self.fn) if _events.observers else self.fn
+        copy, fn, step = self.contexts(), self.caller(spot), self.step
         take_turn, pass_turn = self.turn.acquire, self.turn.release  # a `with` costs twice as much
         window, shelf, sleepers = self.window, self.shelf, self.shelf.sleepers
         values, marks = (shelf.values, shelf.marks) if isinstance(shelf, InOrder) else _NOWHERE
