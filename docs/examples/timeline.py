@@ -48,18 +48,19 @@ def burn() -> None:
 
 
 def dine(seconds: float) -> None:
-    compute(seconds / 3)
+    compute(seconds / 4)
     sleep(seconds)  # may be told to stop
 
 
 def evening() -> None:
     """Load, cook and serve, and end in a fire."""
-    for part in run_each(load, range(14), max_workers=4):
+    # Few enough that what they do can be told apart.
+    for part in run_each(load, range(18), max_workers=5):
         if part == 9:
             compute(0.05)
     run_all([cook, take_orders])
     with fail_after(5), TaskGroup(name="guests") as guests:
-        for seconds in (0.03, 0.06, 0.4, 0.5, 0.6):
+        for seconds in (0.03, 0.06, 0.3, 0.15, 0.2, 0.24):
             guests.spawn(dine, seconds)
         guests.spawn(burn)
 

@@ -11,7 +11,7 @@ __all__ = ["ticks"]
 
 _MOST = 12  # marks, so that no two labels touch
 _STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400)
-"""Seconds; below the first, and above the last, steps are 1, 2 and 5 times a power of 10."""
+"""Seconds; below the first, steps are 1, 2 and 5 times a power of 10, above the last, of days."""
 
 
 def ticks(seconds: float) -> Iterator[tuple[float, str]]:
@@ -29,7 +29,7 @@ def _step(seconds: float) -> float:
         for step in _STEPS:
             if seconds / step <= _MOST:
                 return step
-    size = 1e-9
+    size = 1e-9 if seconds <= _STEPS[-1] else float(_STEPS[-1])
     while True:
         for factor in (1, 2, 5):
             if seconds / (size * factor) <= _MOST:

@@ -51,8 +51,7 @@ def _events(history: History) -> Iterator[Event]:
             for gap in bar.gaps:
                 yield _wait(tid, gap)
     for bar in history.never:
-        if bar.spawner is not None:
-            yield _never(numbers[bar.spawner], bar)
+        yield _never(numbers[bar.line], bar)
     for number, bar in enumerate(history.bars, 1):
         yield from _arrow(number, bar, numbers)
 

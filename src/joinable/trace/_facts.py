@@ -136,12 +136,17 @@ def _table(title: str, tasks: Sequence[TaskFacts]) -> Iterator[str]:
     yield ""
     yield f"{title:{_WIDE}}{'took':>10}{'waiting':>10}  on"
     for task in tasks[:_SHOWN]:
-        name = shorten(task.name, _WIDE - 2)
-        error = f": {shorten(task.error, _WIDE)}" if task.error else ""
+        name = shorten(_plain(task.name), _WIDE - 2)
+        error = f": {shorten(_plain(task.error), _WIDE)}" if task.error else ""
         took, waiting = say_seconds(task.seconds), say_seconds(task.waiting)
-        yield f"{name:{_WIDE}}{took:>10}{waiting:>10}  {task.thread}{error}"
+        yield f"{name:{_WIDE}}{took:>10}{waiting:>10}  {_plain(task.thread)}{error}"
     if len(tasks) > _SHOWN:
         yield f"and {len(tasks) - _SHOWN} more"
+
+
+def _plain(text: str) -> str:
+    """Put a blank for what would break the table: the end of a line, say."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)
 
 
 def say_seconds(seconds: float) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 
 from joinable._frames import show
 from joinable.trace._facts import Summary, TaskFacts, ThreadFacts
-from joinable.trace._recorder import ELSEWHERE, Begun, Wait
+from joinable.trace._recorder import ELSEWHERE, NEVER, Begun, Wait
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -112,18 +112,16 @@ def read(snapshot: Snapshot) -> History:
     # What has begun before belongs to another clock: that of a test, which was put in its place.
     begin, end = min([snapshot.begin, *starts]), max([snapshot.end, *starts, *ends])
     lines = {row.number: _line(row, begin) for row in snapshot.rows}
-    nowhere = Line("nowhere", None, 0.0)
-    away = _sort(snapshot, lines, nowhere, begin, end)
+    never, away = _sort(snapshot, lines, begin, end)
     first, *others = lines.values()  # who records, and the rest
     every = [first, *sorted(others, key=_by_name), *_pack(away)]
     for line in every:
         # What lies within another one comes behind it, if the clock has stood still, too.
         line.bars.sort(key=lambda bar: (bar.start, -bar.end, bar.depth))
     by_ident = _by_ident(lines.values())
-    for line in [*every, nowhere]:
-        for bar in line.bars:
-            _find_parent(bar, by_ident, begin)
-    return History(every, end - begin, snapshot.dropped, nowhere.bars)
+    for bar in [*never, *(bar for line in every for bar in line.bars)]:
+        _find_parent(bar, by_ident, begin)
+    return History(every, end - begin, snapshot.dropped, never)
 
 
 def _line(row: Row, begin: float) -> Line:
@@ -131,17 +129,26 @@ def _line(row: Row, begin: float) -> Line:
 
 
 def _sort(
-    snapshot: Snapshot, lines: dict[int, Line], nowhere: Line, begin: float, end: float
-) -> list[Bar]:
-    """Put each task on its line and each wait into its task; return what ran elsewhere."""
+    snapshot: Snapshot, lines: dict[int, Line], begin: float, end: float
+) -> tuple[list[Bar], list[Bar]]:
+    """Put each task on its line and each wait into its task.
+
+    Return what never ran, and what ran elsewhere.
+    """
     bars: dict[Begun, Bar] = {}
+    never: list[Bar] = []
+    elsewhere = Line("elsewhere", None, 0.0)  # until there is a place for each
     waits: list[tuple[Wait, float]] = []
     for what, until, entry in _all(snapshot, end):
         if isinstance(what, Wait):
             waits.append((what, until))
         else:
-            line = lines.get(what.row, nowhere)
-            bars[what] = _bar(what, line, what.start - begin, until - begin, entry)
+            line = lines.get(what.row, elsewhere)
+            bar = _bar(what, line, what.start - begin, until - begin, entry)
+            if entry is not None and entry.outcome == NEVER:
+                never.append(bar)
+            else:
+                bars[what] = bar
     for what, bar in bars.items():
         bar.outer = None if what.outer is None else bars.get(what.outer)
         if what.row != ELSEWHERE:
@@ -150,7 +157,7 @@ def _sort(
         gap = Gap(wait.start - begin, until - begin, _say(wait), wait.place)
         task = None if wait.outer is None else bars.get(wait.outer)
         (lines[wait.row].gaps if task is None else task.gaps).append(gap)
-    return [bar for what, bar in bars.items() if what.row == ELSEWHERE]
+    return never, [bar for bar in bars.values() if bar.line is elsewhere]
 
 
 def _say(wait: Wait) -> str:

@@ -117,8 +117,8 @@ class Snapshot(NamedTuple):
 
 ELSEWHERE = -1
 """The row of what ran in no thread of this process."""
-NEVER = -2
-"""The row of what never ran."""
+NEVER = "never"
+"""The outcome of what never ran; its row is that of who has cancelled it."""
 
 
 class Recorder:
@@ -170,7 +170,8 @@ class Recorder:
             return
         now = _runtime.monotonic()
         row = self._row(now)
-        row.last = now = max(row.last, now)  # a test may put the clock back
+        now = max(now, row.last)  # a test may put the clock back
+        row.last = now
         if kind is _events.Kind.WAITING:
             row.waits.append(Wait(row.number, now, subject, row.open[-1] if row.open else None))
         elif kind is _events.Kind.WOKEN:
@@ -179,7 +180,7 @@ class Recorder:
         elif kind is _events.Kind.FAILED:
             row.failed = _tell(subject)
         elif isinstance(subject, (Task, _events.Sight)):
-            self._saw_task(kind, cast("Task[object] | _events.Sight", subject), row, now)
+            self._saw_task(kind, subject, row, now)  # pyright: ignore[reportUnknownArgumentType]
 
     def _row(self, now: float) -> Row:
         try:
@@ -202,7 +203,7 @@ class Recorder:
         failed, row.failed = row.failed, None
         begun = self._open.get(key)
         if begun is None:
-            self._saw_unbegun(kind, task, now, failed)
+            self._saw_unbegun(kind, task, row, now, failed)
         elif begun.row != row.number:  # given up: by a timer, or by the group
             begun.given_up = _error_of(task) or "given up"
         else:
@@ -230,6 +231,7 @@ class Recorder:
         self,
         kind: _events.Kind,
         task: Task[object] | _events.Sight,
+        row: Row,
         now: float,
         failed: str | None,
     ) -> None:
@@ -239,7 +241,7 @@ class Recorder:
         """
         spawn = task._spawn
         if kind is _events.Kind.CANCELLED:
-            self._keep(Begun(NEVER, now, task.name, spawn), now, task.name, "cancelled")
+            self._keep(Begun(row.number, now, task.name, spawn), now, task.name, NEVER)
         elif isinstance(task, _events.Sight) and task.where and spawn is not None:
             begun = Begun(ELSEWHERE, spawn.time, task.where, spawn)
             self._keep(begun, now, task.name, "failed" if failed else "ok", failed)

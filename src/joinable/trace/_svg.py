@@ -51,7 +51,7 @@ Helvetica,Arial,sans-serif}
 .open{stroke:var(--ink);stroke-dasharray:3 2}
 text{paint-order:stroke;stroke-linejoin:round}.in-ok,.in-bad{fill:var(--on);stroke-width:3}
 .in-ok{stroke:var(--ok)}.in-bad{stroke:var(--bad)}.in-off{stroke:var(--back);stroke-width:3}
-.in-wait{fill:var(--dark)}g:hover>.b{opacity:.75}
+.in-wait{fill:var(--dark);stroke:var(--wait);stroke-width:3}g:hover>.b{opacity:.75}
 """
 
 
@@ -227,8 +227,10 @@ class _Picture:
         if not text:
             return ""
         ends = x + 4 + _width_of(text) * self._letter()
-        in_wait = any(self.x(gap.start) <= x + 4 and ends <= self.x(gap.end) for gap in bar.gaps)
-        kind = "in-wait" if in_wait else f"in-{_CLASSES[bar.outcome][:3].strip()}"
+        under = sum(
+            max(0.0, min(ends, self.x(gap.end)) - max(x, self.x(gap.start))) for gap in bar.gaps
+        )
+        kind = "in-wait" if under > (ends - x) / 2 else f"in-{_CLASSES[bar.outcome].split()[0]}"
         return _text(x + 4, top + height / 2 + size * 0.36, text, kind, size=size)
 
     def _waits(self, gaps: Sequence[Gap]) -> Iterator[list[Gap]]:
