@@ -3,11 +3,13 @@
     python crawl.py
     python crawl.py --pages 500 --workers 8 --timeout 10
     python crawl.py http://localhost:8080
+    python crawl.py --pages 200 --workers 8 --trace crawl.svg
 
 Without an address it crawls a generated site, which another process serves on this machine. Each
 page is a call in a `TaskGroup`, which starts one more for every link that nobody has seen before.
 Ctrl-C and the timeout stop it at once, and it says what it has found so far. Its exit code is 0
-when all was seen, 1 when the time was up or the server lost, and 130 after Ctrl-C.
+when all was seen, 1 when the time was up or the server lost, and 130 after Ctrl-C. With `--trace`
+it leaves a picture of what its threads did, or a file for a viewer, however it has ended.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ import string
 import subprocess
 import sys
 import time
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from html.parser import HTMLParser
@@ -41,6 +43,7 @@ from joinable import (
     spawn,
 )
 from joinable.sync import Lock
+from joinable.trace import record
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Sequence
@@ -107,7 +110,8 @@ class Crawler:
         page = Page(path)
         # One step, with no lock: of all threads that find the same link, one is the first.
         if self.pages.setdefault(path, page) is page:
-            group.spawn(self.visit, group, page)
+            task = group.spawn(self.visit, group, page)
+            task.name = path  # errors and pictures show it
 
     def visit(self, group: TaskGroup, page: Page) -> None:
         for path in self.fetch(page).links:
@@ -288,10 +292,20 @@ def served(pages: int) -> Generator[str]:
 # ---------------------------------------------------------------- the command line
 
 
-def run(site: str, workers: int, timeout: float) -> int:
+@contextmanager
+def traced(file: str) -> Generator[None]:
+    """Record what the threads do, and save it, whatever ends the block."""
+    with record() as timeline:
+        try:
+            yield
+        finally:
+            timeline.save(file)
+
+
+def run(site: str, workers: int, timeout: float, trace: str | None) -> int:
     """Crawl a site, print what was found, and return the exit code."""
     began = time.perf_counter()
-    with closing(Crawler(site, workers)) as crawler:
+    with closing(Crawler(site, workers)) as crawler, traced(trace) if trace else nullcontext():
         code, ending = crawl(crawler, timeout)
     seconds = time.perf_counter() - began
     # A copy, made in one step: after a second Ctrl-C threads may be left that still add to it.
@@ -322,6 +336,13 @@ def address(text: str) -> str:
     return f"http://{url.netloc}"
 
 
+def picture(text: str) -> str:
+    """Read the name of a file that a timeline can be saved as, for argparse."""
+    if not text.lower().endswith((".svg", ".json")):
+        raise argparse.ArgumentTypeError(f"{text!r} does not end with .svg or .json")
+    return text
+
+
 def main() -> int:
     """Run the command line; return the exit code."""
     parser = argparse.ArgumentParser(description="Crawl a site and find its broken links.")
@@ -330,6 +351,7 @@ def main() -> int:
     add("--pages", type=count, default=2000, help="of the generated site (default: %(default)s)")
     add("--workers", type=count, default=32, help="calls at a time (default: %(default)s)")
     add("--timeout", type=span, default=math.inf, metavar="SECONDS", help="for all of it")
+    add("--trace", type=picture, metavar="FILE", help="what the threads did: .svg, or .json")
     add("--serve", action="store_true", help="only serve the generated site, until input ends")
     options = parser.parse_args()
     try:
@@ -337,9 +359,9 @@ def main() -> int:
             serve(options.pages)
             return 0
         if options.site:
-            return run(options.site, options.workers, options.timeout)
+            return run(options.site, options.workers, options.timeout, options.trace)
         with served(options.pages) as site:
-            return run(site, options.workers, options.timeout)
+            return run(site, options.workers, options.timeout, options.trace)
     except KeyboardInterrupt:  # before or after the crawl
         return 130
 

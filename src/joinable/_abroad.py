@@ -27,7 +27,7 @@ import contextlib
 import functools
 from concurrent.futures import BrokenExecutor
 
-from joinable import _frames, _runtime
+from joinable import _events, _frames, _runtime
 from joinable._calls import Calls
 from joinable._errors import CancelledError
 from joinable._foreign import Work, explain, kind_of
@@ -85,6 +85,9 @@ class Abroad(Calls):
     def hand_in(self, index: int, fn: Callable[..., object], *args: object) -> None:
         """Hand in a call."""
         work = self.works[index] = Work(fn, args, self.context.copy())
+        if _events.observers:
+            work.sight = self.sight(index, fn, args, self.kind)
+            _events.spawning(work.sight)
         try:
             # All in C from where `submit` returns: no Ctrl-C comes between that and the entry.
             self.pending.update(zip((index,), map(self.executor.submit, (work,)), strict=True))
@@ -188,6 +191,8 @@ class Abroad(Calls):
             came = self._settle(index, work, self.pending[index])
             if came and self.tally is not None:
                 self.tally()  # before it is popped: who finds nothing there has nothing to count
+            if work.sight is not None and work.ident is None and _events.observers:
+                self._tell_end(work.sight, self.pending[index])
         except BaseException as error:
             self.broke(error)
             if not isinstance(error, Exception):
@@ -219,6 +224,16 @@ class Abroad(Calls):
         else:
             return False
         return True
+
+    def _tell_end(self, sight: _events.Sight, future: SupportsOutcome[object]) -> None:
+        """Tell those who watch that a call has ended, in another process as it seems."""
+        if future.cancelled():
+            _events.emit(_events.Kind.CANCELLED, sight)
+            return
+        error = future.exception(0)
+        if error is not None:
+            _events.emit(_events.Kind.FAILED, error)
+        _events.emit(_events.Kind.DONE, sight)
 
     def _cancellation(self, index: int) -> CancelledError:
         return CancelledError(

@@ -12,9 +12,10 @@ those who are still there: an error is in `failures` when the caller looks there
 # pyright: reportPrivateUsage=false
 from __future__ import annotations
 
+import functools
 import threading
 
-from joinable import _chain, _closing
+from joinable import _chain, _closing, _events
 from joinable._calls import Calls, Spot, note_failures
 from joinable._check import short
 from joinable._errors import Cancelled, CancelledError
@@ -101,6 +102,10 @@ class Batch(Calls):
         return f"{super().counts()}, {len(self.todo)} of {len(self.results)} calls waiting"
 
     @override
+    def title(self, index: int) -> object:
+        return self.keys[index]
+
+    @override
     def stop(self) -> None:
         self.todo.clear()
 
@@ -118,6 +123,7 @@ class Batch(Calls):
         record = _closing.mine()
         me.name = f"run_all-{len(self.lanes)}"
         spot, first, clean = Spot(), True, True
+        call = self._watched_call if _events.observers else self._call
         while clean:
             try:
                 spot.index = index = pop()
@@ -130,7 +136,7 @@ class Batch(Calls):
             if self.left:  # it may not have been seen there by who has given us up
                 break
             try:
-                results[index] = self._call(index, record)
+                results[index] = call(index, record)
             except BaseException as error:  # noqa: BLE001  every one is kept, for the caller
                 self._failed(index, error)
                 clean = isinstance(error, (Exception, Cancelled))
@@ -146,6 +152,13 @@ class Batch(Calls):
         finally:
             if record.task:
                 record.end_task(context.run)
+
+    def _watched_call(self, index: int, record: _closing.Record) -> object:
+        fn = self.calls[index]
+        sight = self.sight(index, fn)
+        self.calls[index] = functools.partial(_events.watched, sight, self.is_asked, fn)
+        del fn
+        return self._call(index, record)
 
     def _failed(self, index: int, error: BaseException) -> None:
         if self.was_asked(error):

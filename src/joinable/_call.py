@@ -135,4 +135,5 @@ class Call(Running["T"]):
         """Complete it, though it still runs; False if it has ended."""
         error = DeadlineExceeded(seconds, [(self._name, self._where())])
         self._annotate(error)
+        self._given_up = True
         return self._finish(FINISHED, exception=error)

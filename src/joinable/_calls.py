@@ -22,8 +22,8 @@ import contextvars
 import math
 import threading
 
-from joinable import _chain, _frames, _live, _runtime, _unasked
-from joinable._check import short
+from joinable import _chain, _events, _frames, _live, _runtime, _unasked
+from joinable._check import name_of, short
 from joinable._crew import Crew
 from joinable._errors import Cancelled, DeadlineExceeded
 from joinable._running import LAST_MOMENT
@@ -32,7 +32,7 @@ from joinable._verdict import say_places
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from joinable._scope import CancelScope
 
@@ -43,6 +43,8 @@ READING = -1
 
 IDLE = -(10**9)
 """In a lane's spot: it is about to look for something to do."""
+
+_PLAIN = frozenset((str, int, float, bool))
 
 _NAMED = 10  # later failures that the note on the first one names; it says how many more there were
 
@@ -65,6 +67,7 @@ class Calls(Crew):
     """Calls that one caller waits for."""
 
     what = "run_all"
+    _spawn: _events.Spawn | None = None  # for those who watch
 
     def __init__(
         self, max_workers: int | None, timeout: float | None, *, return_exceptions: bool
@@ -89,6 +92,8 @@ class Calls(Crew):
         self.scope = task_scope(_chain.in_force(), self.deadline)
         self.context.run(_chain.current.set, self.scope)
         _live.enter(self)
+        if _events.observers:
+            _events.spawning(self)
 
     def stop(self) -> None:
         """Start nothing more."""
@@ -170,6 +175,23 @@ class Calls(Crew):
         raise NotImplementedError
 
     # ---------------------------------------------------------------- the lanes' part
+
+    def sight(
+        self, index: int, fn: object, args: tuple[object, ...] = (), where: str | None = None
+    ) -> _events.Sight:
+        """Return what those see of a call who watch."""
+        # An item is told where its class is known: of another one that would run the user's code.
+        told = "".join(f" {short(arg)}" for arg in args[:1] if type(arg) in _PLAIN)
+        name = f"{self.what}-{short(self.title(index))} ({name_of(fn)}{told})"
+        return _events.Sight(name, self._spawn, where)
+
+    def title(self, index: int) -> object:
+        """Return what tells a call from others."""
+        return index
+
+    def watched(self, spot: Spot, fn: Callable[..., object], *args: object) -> object:
+        """Make the call of the lane at this spot, for those who watch."""
+        return _events.watched(self.sight(spot.at(), fn, args), self.is_asked, fn, *args)
 
     def keeps(self, error: BaseException) -> bool:
         """Tell whether the error of a call is to be given back as its result."""

@@ -57,6 +57,8 @@ class Record:
     ident = 0  # of no thread, until all is there that the finalizer looks at
     has_locals = True
     owner: threading.Thread | None = None
+    worker: str | None = None
+    """Which worker the thread is, whose name is that of what it runs."""
     on_entry: Callable[[], object] | None = None
     """Called before something is entered for a task, by who does not look after each task."""
 
@@ -169,6 +171,14 @@ def mine() -> Record:
             return known
         record = _here.record = Record()
     return record
+
+
+def thread_name() -> str:
+    """Return what the calling thread is called, whatever it runs at the moment."""
+    # Not `current_thread()`, see `know_thread`.
+    ident = _runtime.get_ident()
+    thread = _known.get(ident)
+    return mine().worker or (f"thread {ident}" if thread is None else thread.name)
 
 
 def close_at_exit() -> None:

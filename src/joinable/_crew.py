@@ -169,7 +169,7 @@ class Crew:
                 if self.is_gone():
                     return True
                 self._gone.append(held)
-            return _runtime.acquire_until(held, deadline)
+            return _park.outwait(held, deadline)
         finally:
             self.forget(held)
 

@@ -16,6 +16,7 @@ from joinable._check import (
     check_iterable,
     check_span,
     check_workers,
+    name_of,
     some_workers,
 )
 from joinable._stream import Stream
@@ -364,6 +365,7 @@ def _spread(fn: Callable[..., object]) -> Callable[[Iterable[object]], object]:
     def call(arguments: Iterable[object]) -> object:
         return fn(*arguments)
 
+    call.__name__ = name_of(fn)  # for those who watch
     return call
 
 

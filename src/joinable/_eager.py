@@ -182,7 +182,8 @@ class Eager(Flow):
         self, piece: Piece, copy: Callable[[], contextvars.Context], record: _closing.Record
     ) -> bool:
         """Make the calls of a piece of one's own; False if the thread must not be used again."""
-        fn, pop, results, sleepers = self.fn, piece.todo.pop, piece.results, self.shelf.sleepers
+        pop, results, sleepers = piece.todo.pop, piece.results, self.shelf.sleepers
+        fn = self.caller(piece)
         # Of this thread: one that is shared would cost more than the call, without a GIL.
         clean, item, context = True, (nothing := object()), _EMPTY
         while clean:
@@ -228,7 +229,7 @@ class Eager(Flow):
         record: _closing.Record,
     ) -> bool:
         """Make calls of a piece as one of many; all do where the order is that of their ends."""
-        shelf, clean = self.shelf, True
+        shelf, fn, clean = self.shelf, self.caller(spot), True
         pick = piece.pick_last if self.ordered else piece.pick_first
         while clean:
             try:
@@ -239,7 +240,7 @@ class Eager(Flow):
             context = copy()
             try:
                 try:
-                    value = context.run(self.fn, item)
+                    value = context.run(fn, item)
                 finally:
                     if record.task:
                         record.end_task(context.run)

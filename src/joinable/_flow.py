@@ -21,10 +21,11 @@ because of them, and read after it has entered its latch.
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import threading
 
-from joinable import _chain, _park, _runtime, _unasked
+from joinable import _chain, _events, _park, _runtime, _unasked
 from joinable._calls import READING, Calls, Spot, Unreached
 from joinable._errors import Cancelled, CancelledError
 from joinable._shelf import DONE, FAILED, AsCompleted, Failure
@@ -330,6 +331,10 @@ class Flow(Calls):
         False when the thread must not be used again.
         """
         raise NotImplementedError
+
+    def caller(self, spot: Spot) -> Callable[[Any], object]:
+        """Return what a lane at this spot is to call."""
+        return functools.partial(self.watched, spot, self.fn) if _events.observers else self.fn
 
     def contexts(self) -> Callable[[], contextvars.Context]:
         """Return what makes a context for each call of one lane.

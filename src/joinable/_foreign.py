@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import functools
 
-from joinable import _closing, _frames, _runtime
+from joinable import _closing, _events, _frames, _runtime
 from joinable._check import short
 from joinable._errors import Cancelled, CancelledError
 from joinable._typing import override
@@ -47,6 +47,7 @@ class Work:
         "_sent",
         "ident",
         "recalled",
+        "sight",
         "stopped",
         "teller",
     )
@@ -63,6 +64,7 @@ class Work:
         self.ident: int | None = None  # of the thread of this process that has begun it
         self.teller: int | None = None  # of the one that was told of its end first
         self.stopped: Cancelled | None = None  # what has stopped it, in this process
+        self.sight: _events.Sight | None = None  # for those who watch
 
     def __call__(self) -> object:
         """Make the call."""
@@ -72,6 +74,9 @@ class Work:
         record = _closing.mine()
         before = [*record.task]  # not ours: the thread is not, and may be that of the caller
         try:
+            if self.sight is not None and _events.observers:
+                body = functools.partial(self._fn, *self._args)
+                return self._context.run(_events.watched, self.sight, _is_stop, body)
             return self._context.run(self._fn, *self._args)
         except Cancelled as stopped:
             self.stopped = stopped  # there are executors that make a cancelled future of it
@@ -121,6 +126,10 @@ class Work:
 
 
 _BEGINNING = Work.__call__.__code__
+
+
+def _is_stop(error: BaseException) -> bool:
+    return isinstance(error, Cancelled)
 
 
 def explain(error: BaseException, work: Work, call: str, kind: str) -> BaseException:

@@ -27,7 +27,7 @@ import math
 import os
 import sys
 
-from joinable import _chain, _frames, _live, _park, _runtime
+from joinable import _chain, _events, _frames, _live, _park, _runtime
 from joinable._call import Call
 from joinable._check import check_callable, check_span, check_workers, name_of, short, steady
 from joinable._errors import Cancelled, CancelledError, DeadlineExceeded, GroupClosed
@@ -213,6 +213,8 @@ class TaskGroup:
         call: Call[T] = Call(self, crew, self._scope, name, body)
         if self._process != os.getpid():  # first: the lock may be held by a thread not here
             raise RuntimeError(f"{self._name!r} is of the process that forked this one")
+        if _events.observers:
+            _events.spawning(call)
         with crew.lock:
             self._refuse_if_closed()
             crew.todo.append(call)  # type: ignore[arg-type]  # a call gives out a T, and takes none

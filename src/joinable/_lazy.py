@@ -180,7 +180,7 @@ class Lazy(Flow):
         After the first item the next lane is to `follow`.
         """
         # What a call has left to close is in the last one.
-        fn, step, of_task = self.fn, self.step, _closing.mine().task
+        fn, step, of_task = self.caller(spot), self.step, _closing.mine().task
         take_turn, pass_turn = self.turn.acquire, self.turn.release  # a `with` costs twice as much
         window, shelf, sleepers = self.window, self.shelf, self.shelf.sleepers
         values, marks = (shelf.values, shelf.marks) if isinstance(shelf, InOrder) else _NOWHERE

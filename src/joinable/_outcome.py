@@ -79,6 +79,7 @@ class Outcome(Future["T"]):
     _reported: bool = False
     _name: str = "task"
     _crew: Lender | None = None
+    _spawn: _events.Spawn | None = None  # for those who watch
 
     if TYPE_CHECKING:
         report_after: float | None
@@ -224,9 +225,7 @@ class Outcome(Future["T"]):
                     return True
                 self._refuse_to_wait()  # under the lock: a start that fails wakes who is listed
                 self._latches.append(latch)
-            if _events.observers:
-                _events.emit(_events.Kind.WAITING, self)
-            woken = _park.park(latch, deadline)
+            woken = _park.park(latch, deadline, self)
         except Cancelled:
             if self._leave(latch):
                 raise
@@ -234,8 +233,6 @@ class Outcome(Future["T"]):
         except BaseException:  # Ctrl-C: nobody is to look for a latch that nobody waits for
             self._leave(latch)
             raise
-        if _events.observers:
-            _events.emit(_events.Kind.WOKEN, self)
         # Timed out, but the finisher has our latch already: then the task is done.
         return woken or not self._leave(latch)
 

@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import math
 
-from joinable import _chain, _runtime
+from joinable import _chain, _events, _runtime
 from joinable._chain import Sleeper, release
 from joinable._check import check_span
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from joinable._chain import Link
     from joinable._typing import Lock
 
-__all__ = ["latch", "leave", "park", "release", "sleep"]
+__all__ = ["latch", "leave", "outwait", "park", "release", "sleep"]
 
 
 def latch() -> Lock:
@@ -59,13 +59,30 @@ def leave(waiters: deque[Lock], held: Lock) -> bool:
     return held.acquire(blocking=False) or not listed
 
 
-def park(held: Lock, deadline: float = math.inf) -> bool:
+def park(held: Lock, deadline: float = math.inf, awaited: object = None) -> bool:
     """Wait until the latch is released, and no longer than to a time of the clock's.
+
+    `awaited` is the task for whose end it is, if it is for that: to be told to who watches.
 
     Raises:
         Cancelled: A scope in force asks for it.
     """
     link = _chain.here()
+    if _events.observers:
+        return _events.waiting(awaited, _park_under, link, held, deadline)
+    if link is None:
+        return _runtime.acquire_until(held, deadline)
+    return _park_in(link, held, deadline)
+
+
+def outwait(held: Lock, deadline: float = math.inf) -> bool:
+    """Wait so, whatever a scope asks for."""
+    if _events.observers:
+        return _events.waiting(None, _runtime.acquire_until, held, deadline)
+    return _runtime.acquire_until(held, deadline)
+
+
+def _park_under(link: Link | None, held: Lock, deadline: float) -> bool:
     if link is None:
         return _runtime.acquire_until(held, deadline)
     return _park_in(link, held, deadline)

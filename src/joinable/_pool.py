@@ -19,7 +19,7 @@ import itertools
 from concurrent.futures._base import Executor
 from types import FunctionType
 
-from joinable import _chain, _pools
+from joinable import _chain, _events, _pools
 from joinable._check import (
     COROUTINE_FLAGS,
     check_callable,
@@ -198,6 +198,8 @@ class ThreadPool(Executor):
             called = name_of(fn)
         staff = self._staff
         errand: Errand[T] = Errand(staff, next(self._numbers), called, fn, args, kwargs)
+        if _events.observers:
+            _events.spawning(errand)
         if self._backlog is None:
             staff.add(errand)  # type: ignore[arg-type]  # a task gives out a T, and takes none
         else:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import contextvars
 import functools
 
-from joinable import _chain, _frames, _runtime
+from joinable import _chain, _events, _frames, _runtime
 from joinable._check import check_span
 from joinable._combine import read_calls
 from joinable._errors import Cancelled, CancelledError, DeadlineExceeded
@@ -137,6 +137,8 @@ class _Race(TaskGroup):
             _frames.cut(error)  # it is out of the race
             place = _frames.show(self._place)
             _frames.note(error, f"in call {number} of the run_any at {place}")
+            if _events.observers:
+                _events.emit(_events.Kind.FAILED, error)
             self._lost.append(error)
             if self._next is not None:
                 self._next.release()

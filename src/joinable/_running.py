@@ -48,6 +48,7 @@ class Running(Task["T"]):
     _gone = False
     _joiners: list[Lock] | None = None
     _timeout: float | None = None
+    _given_up = False  # or somebody was about to
 
     if TYPE_CHECKING:
 
@@ -119,6 +120,9 @@ class Running(Task["T"]):
         del launch, scope  # an error's traceback leads here: it must not keep what is around us
         if record.task:  # of callbacks
             record.end_task()
+        # Who gives it up writes that before the end: if we come too late to write that, it is seen.
+        if self._given_up and _events.observers:
+            _events.emit(_events.Kind.LEFT, self)
         return True
 
     def _failed(self, parent: Link | None, scope: CancelScope | None, error: BaseException) -> None:
@@ -136,6 +140,7 @@ class Running(Task["T"]):
     def _give_up(self) -> None:
         """Complete the task whose call does not stop: on the timer's thread."""
         # Before the end is told: one that ends at this very moment would stay in it.
+        self._given_up = True
         abandoned.add(self)  # type: ignore[arg-type]  # as every `Running` with a timeout, it is a thread
         error = DeadlineExceeded(self._timeout or 0.0, [(self._name, self._where())])
         self._annotate(error)
@@ -176,7 +181,7 @@ class Running(Task["T"]):
                 if self._joiners is None:
                     self._joiners = []
                 self._joiners.append(held)
-            return _park.park(held, _runtime.until(timeout)) or self._gone
+            return _park.park(held, _runtime.until(timeout), self) or self._gone
         except Cancelled:
             if not self._gone:
                 raise

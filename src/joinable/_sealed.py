@@ -119,7 +119,7 @@ class Sealed(Running["T"]):
         if latch is None:
             return super()._wait_once(deadline)
         try:
-            return _park.park(latch, deadline) or self._state in DONE_STATES
+            return _park.park(latch, deadline, self) or self._state in DONE_STATES
         except Cancelled:
             if self._state in DONE_STATES:
                 return True  # cancelled at the moment of the end: there is nothing to wait for

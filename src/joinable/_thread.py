@@ -30,7 +30,7 @@ import sys
 import threading
 from concurrent.futures._base import CANCELLED_AND_NOTIFIED, FINISHED, PENDING, RUNNING
 
-from joinable import _chain, _closing, _exit, _running, _runtime, _timer
+from joinable import _chain, _closing, _events, _exit, _running, _runtime, _timer
 from joinable._check import called, check_seconds, steady
 from joinable._launch import Launch, check_call
 from joinable._running import Running, abandoned
@@ -162,6 +162,8 @@ class Thread(Running["T"], _Standard):
         try:
             # The claim too: Ctrl-C may come between its last line and this one's next.
             if self._claim_start(launch):
+                if _events.observers:
+                    _events.spawning(self)
                 _runtime.start(self)
         except BaseException as error:
             self._start_failed(launch, error)
@@ -201,6 +203,9 @@ class Thread(Running["T"], _Standard):
             if self.is_alive() and not self._wait_for_end(timeout):
                 return
             timeout = None  # what is left of the thread is a moment
+        if _events.observers and self.is_alive():
+            _events.waiting(self, _runtime.join, self, timeout)
+            return
         _runtime.join(self, timeout)
 
     @override

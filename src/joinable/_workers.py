@@ -122,6 +122,7 @@ class _Worker:
         """Do one job after the other: the life of the thread."""
         self.thread = thread = threading.current_thread()
         self.record = record = _closing.mine()
+        record.worker = self.name
         pool = self.pool
         pool.here[thread] = None  # first: it is in one of the two at any moment
         pool.coming.pop(self, None)

@@ -300,8 +300,9 @@ def test_each_page_is_asked_for_once_however_many_lead_to_it_and_what_is_broken_
 
 def test_of_two_threads_that_find_a_link_one_visits_it_under_any_schedule() -> None:
     def program() -> None:
-        def spawn(*call: object) -> None:
+        def spawn(*call: object) -> SimpleNamespace:
             visits.append(call)
+            return SimpleNamespace()
 
         crawler, visits = crawl.Crawler("http://localhost", WORKERS), deque[object]()
         group = SimpleNamespace(spawn=spawn)
