@@ -255,7 +255,7 @@ def crossing() -> tuple[str, Place]:
     """Tell what the user's innermost line has called of ours, or of the library's, and the line."""
     inner = sys._getframe(1)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
     frame: FrameType | None = inner
-    while frame is not None and not _is_users(frame.f_code.co_filename):
+    while frame is not None and not is_users(frame.f_code.co_filename):
         inner, frame = frame, frame.f_back
     called = inner.f_code.co_qualname
     return called, ("<joinable>", 0) if frame is None else (

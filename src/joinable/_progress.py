@@ -161,6 +161,10 @@ class Watched:
         """Tell whether the calls are in this process."""
         return self._flow.is_here()
 
+    def counts(self) -> str:
+        """Say how many calls run, and how far they are."""
+        return self._flow.counts()
+
     def let_go(self) -> None:
         """Let go of everything: the end."""
         try:
