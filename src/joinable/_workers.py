@@ -154,8 +154,10 @@ class _Worker:
         if clean:
             if thread.name != self.name:
                 thread.name = self.name
+            if pool.watchers:  # first: what it is given from there on is another job
+                pool.tell(thread)
             pool.idle.append(self)
-            if pool.watchers:
+            if pool.watchers:  # again: for who has come meanwhile, and who waits until it is listed
                 pool.tell(thread)
         else:
             pool.leaving[thread] = None  # before anybody is told: the exit looks for it there
@@ -191,7 +193,7 @@ class _Pool:
         self.numbers = itertools.count(1)
 
     def tell(self, idle: threading.Thread | None) -> None:
-        """Tell those who watch that this worker has become idle, or that one has come or goes."""
+        """Tell those who watch that this worker becomes idle, or that one has come or goes."""
         for watcher in self.watchers.copy():
             watcher(idle)
 
@@ -239,8 +241,8 @@ def idle() -> list[threading.Thread]:
 def watch(tell: Watcher) -> None:
     """Call `tell` with each worker that becomes idle from now on; with None if one comes or goes.
 
-    It is called in that thread. What `idle` and `is_worker` answer may have changed then, and, by
-    another thread, may have changed again.
+    It is called in that thread, before it is listed as idle, and after that, when others may have
+    given it another job.
     """
     _pool.watchers.append(tell)
 
