@@ -98,7 +98,8 @@ def import_types(module_name: str) -> None:
                 pass
 
 
-# `_typing` is what the others import their type variables from.
+# These are what the others import their type variables and the like from.
 import_types("joinable._typing")
+import_types("joinable._frames")
 for found in pkgutil.walk_packages(joinable.__path__, "joinable."):
     import_types(found.name)

@@ -127,7 +127,7 @@ def _idlest(threads: Sequence[ThreadFacts], seconds: float) -> str:
     if len(threads) < 2 or not seconds:
         return ""
     idlest = max(threads, key=lambda thread: thread.idle)
-    return f" ({idlest.name} was idle most: {idlest.idle / seconds:.0%} of the time)"
+    return f" ({_plain(idlest.name)} was idle most: {idlest.idle / seconds:.0%} of the time)"
 
 
 def _table(title: str, tasks: Sequence[TaskFacts]) -> Iterator[str]:
