@@ -42,6 +42,8 @@ nitpick_ignore = [
     ("py:class", "joinable._typing.AnyLock"),
     # What `executor=` takes: anything with `submit`.
     ("py:class", "joinable._typing.SupportsSubmit"),
+    # The inventory here is cut to threads.
+    ("py:class", "os.PathLike"),
     # A client of `distributed`, whose inventory is not here.
     ("py:class", "joinable._dask.Client"),
 ]

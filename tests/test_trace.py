@@ -16,6 +16,7 @@ from joinable import (
     Cancelled,
     CancelScope,
     DeadlineExceeded,
+    Task,
     TaskGroup,
     Thread,
     ThreadPool,
@@ -185,8 +186,9 @@ def test_what_was_told_to_stop_is_cancelled_whatever_has_run_it() -> None:
         stop()
 
     with record() as timeline:
-        with CancelScope() as scope:
-            stopper = spawn(stop_when_begun, 2, scope.cancel)
+        scope = CancelScope()
+        stopper = spawn(stop_when_begun, 2, scope.cancel)
+        with scope:
             run_all([wait, wait])
         stopper.result()
         thread = spawn(wait)
@@ -256,8 +258,8 @@ def test_a_call_that_a_group_gives_up_is_one_too() -> None:
             group.cancel()
         (running,) = timeline.summary().tasks
         assert running.outcome == "given up"
-        gate.set()
         (thread,) = [each for each in threading.enumerate() if each.name == "group-1 (work)"]
+        gate.set()
         assert ends_or_rests(thread)
         (ended,) = timeline.summary().tasks
     assert (ended.outcome, ended.thread) == ("given up", running.thread)
@@ -405,8 +407,9 @@ def test_nothing_of_a_finished_task_is_kept_alive() -> None:
     with record() as timeline:
         things = [Thing() for _ in range(6)]
         refs: list[weakref.ref[object]] = [weakref.ref(thing) for thing in things]
-        with TaskGroup() as group:
-            tasks = [group.spawn(things.pop().use)]
+        group, tasks = TaskGroup(), list[Task[Thing]]()
+        with group:
+            tasks.append(group.spawn(things.pop().use))
         with ThreadPool(1) as pool:
             tasks.append(pool.submit(things.pop().use))
         run_all([things.pop()])
@@ -414,7 +417,7 @@ def test_nothing_of_a_finished_task_is_kept_alive() -> None:
         list(run_each(id, [things.pop()], buffersize=None))
         thread = spawn(things.pop().use)
         thread.join()
-        refs += [weakref.ref(task) for task in [*tasks, thread]]
+        refs += [weakref.ref(tasks[0]), weakref.ref(tasks[1]), weakref.ref(thread)]
         del group, pool, tasks, thread
         gc.collect()
         assert [ref() for ref in refs] == [None] * 9

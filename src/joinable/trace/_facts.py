@@ -36,9 +36,9 @@ class TaskFacts:
     outcome: Outcome
     """How it has ended, or `running`; `given up` if others did not wait for its end."""
     error: str | None
-    """What it has raised: the class, and the beginning of the message."""
+    """What it has raised, by its class and the beginning of its message."""
     place: str | None
-    """The line that has spawned it, as `file:line`."""
+    """The file and the line that have spawned it."""
     parent: str | None
     """The name of the task that has spawned it."""
 
