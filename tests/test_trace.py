@@ -16,6 +16,7 @@ from joinable import (
     Cancelled,
     CancelScope,
     DeadlineExceeded,
+    Task,
     TaskGroup,
     Thread,
     ThreadPool,
@@ -41,6 +42,10 @@ PATIENCE = 60
 
 def fail() -> None:
     raise ValueError("no <such> thing")
+
+
+def free() -> None:
+    """Succeed."""
 
 
 def named(summary: Summary) -> dict[str, TaskFacts]:
@@ -112,10 +117,10 @@ def test_calls_of_groups_pools_and_run_any_are_tasks() -> None:
         with ThreadPool(1, name="pool") as pool:
             pool.submit(str).result()
             list(pool.map(abs, [1]))
-        run_any([fail, dict], stagger=PATIENCE)  # the next starts when one fails
+        run_any([fail, free], stagger=PATIENCE)  # the next starts when one fails
     found = outcomes(timeline)
     assert found.pop("run_any-1 (fail)") == "failed"  # though the error is dropped
-    wanted = ["group-1 (int)", "pool-1 (str)", "pool-2 (abs)", "run_any-2 (dict)"]
+    wanted = ["group-1 (int)", "pool-1 (str)", "pool-2 (abs)", "run_any-2 (free)"]
     assert found == dict.fromkeys(wanted, "ok")
 
 
@@ -151,7 +156,9 @@ def test_calls_that_run_in_other_processes_have_places_of_their_own() -> None:
 
 def test_a_failure_is_told_with_the_beginning_of_its_message() -> None:
     class OddError(Exception):
-        args = property(fail)  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+        @property
+        def args(self) -> tuple[object, ...]:  # type: ignore[override]  # pyright: ignore[reportIncompatibleVariableOverride]
+            raise AssertionError("nobody is to ask")
 
     def odd() -> None:
         raise OddError("x")
@@ -179,8 +186,9 @@ def test_what_was_told_to_stop_is_cancelled_whatever_has_run_it() -> None:
         stop()
 
     with record() as timeline:
-        with CancelScope() as scope:
-            stopper = spawn(stop_when_begun, 2, scope.cancel)
+        scope = CancelScope()
+        stopper = spawn(stop_when_begun, 2, scope.cancel)
+        with scope:
             run_all([wait, wait])
         stopper.result()
         thread = spawn(wait)
@@ -208,7 +216,7 @@ def test_what_is_cancelled_before_its_start_is_counted_and_never_runs() -> None:
         thread.cancel()
         gate = threading.Event()
         with ThreadPool(1) as pool:
-            pool.submit(gate.wait)
+            _ = pool.submit(gate.wait)
             pool.submit(int).cancel()
             gate.set()
     summary = timeline.summary()
@@ -238,15 +246,20 @@ def test_an_abandoned_thread_runs_on_until_it_has_really_ended() -> None:
 
 def test_a_call_that_a_group_gives_up_is_one_too() -> None:
     gate, begun = threading.Event(), threading.Event()
+
+    def work() -> None:
+        begun.set()
+        gate.wait()
+
     with record() as timeline:
         with suppress(ExceptionGroup), TaskGroup(grace=0, name="group") as group:
-            group.spawn(lambda: [begun.set(), gate.wait()])
+            group.spawn(work)
             begun.wait()
             group.cancel()
         (running,) = timeline.summary().tasks
         assert running.outcome == "given up"
+        (thread,) = [each for each in threading.enumerate() if each.name == "group-1 (work)"]
         gate.set()
-        (thread,) = [each for each in threading.enumerate() if each.name == "group-1 (<lambda>)"]
         assert ends_or_rests(thread)
         (ended,) = timeline.summary().tasks
     assert (ended.outcome, ended.thread) == ("given up", running.thread)
@@ -323,8 +336,12 @@ def test_a_wait_that_ends_by_an_error_ends_for_the_recording_too() -> None:
         with move_on_after(0.01):
             sleep(PATIENCE)
 
+    def wait_and_stop() -> None:
+        wait()
+        group.cancel()
+
     with record() as timeline, TaskGroup() as group:
-        group.spawn(lambda: [wait(), group.cancel()])
+        group.spawn(wait_and_stop)
         with suppress(Cancelled):
             sleep(PATIENCE)
         for thread in threading.enumerate():
@@ -335,7 +352,7 @@ def test_a_wait_that_ends_by_an_error_ends_for_the_recording_too() -> None:
     assert main.name == threading.current_thread().name
     assert main.waiting > 0.01
     assert all(thread.idle >= 0 for thread in others)
-    waiting = [task for task in timeline.summary().tasks if "lambda" in task.name]
+    waiting = [task for task in timeline.summary().tasks if "wait_and" in task.name]
     assert 0.02 <= waiting[0].waiting < PATIENCE
 
 
@@ -389,9 +406,10 @@ def test_nothing_of_a_finished_task_is_kept_alive() -> None:
 
     with record() as timeline:
         things = [Thing() for _ in range(6)]
-        refs = [*map(weakref.ref, things)]
-        with TaskGroup() as group:
-            tasks = [group.spawn(things.pop().use)]
+        refs: list[weakref.ref[object]] = [weakref.ref(thing) for thing in things]
+        group, tasks = TaskGroup(), list[Task[Thing]]()
+        with group:
+            tasks.append(group.spawn(things.pop().use))
         with ThreadPool(1) as pool:
             tasks.append(pool.submit(things.pop().use))
         run_all([things.pop()])
@@ -399,7 +417,7 @@ def test_nothing_of_a_finished_task_is_kept_alive() -> None:
         list(run_each(id, [things.pop()], buffersize=None))
         thread = spawn(things.pop().use)
         thread.join()
-        refs += map(weakref.ref, [*tasks, thread])
+        refs += [weakref.ref(tasks[0]), weakref.ref(tasks[1]), weakref.ref(thread)]
         del group, pool, tasks, thread
         gc.collect()
         assert [ref() for ref in refs] == [None] * 9

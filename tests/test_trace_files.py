@@ -56,7 +56,16 @@ def everything() -> Timeline:
         list(run_each(lambda _: sleep(0.001), range(20), max_workers=4))
         with suppress(ValueError):
             sleeping = threading.Event()
-            run_all([lambda: [sleeping.wait(), fail()], lambda: [sleeping.set(), sleep(60)]])
+
+            def fail_later() -> None:
+                sleeping.wait()
+                fail()
+
+            def sleep_long() -> None:
+                sleeping.set()
+                sleep(60)
+
+            run_all([fail_later, sleep_long])
         with TaskGroup() as group:
             group.spawn(lambda: run_all([lambda: sleep(0.001)] * 2))
         with suppress(TimeoutError):
@@ -159,7 +168,7 @@ def test_a_slice_tells_what_became_of_the_task(recorded: Timeline, tmp_path: Pat
     slices = [event for event in events_of(recorded, tmp_path) if event.get("cat") == "task"]
     told = [(event["name"], event["args"]) for event in slices if event["ph"] == "X"]
     ((name, failed),) = [each for each in told if each[1]["outcome"] == "failed"]
-    assert name == "run_all-0 (<lambda>)"
+    assert name == "run_all-0 (fail_later)"
     assert failed["error"] == "ValueError: no <such> thing & more"
     assert failed["spawned_at"].startswith(f"{__file__}:")
     assert {args["outcome"] for _, args in told} == {"ok", "failed", "cancelled", "running"}
@@ -356,7 +365,7 @@ def test_the_table_tells_the_counts_the_longest_and_the_failures(recorded: Timel
         "waiting",
     ]
     assert any(line.startswith("longest") for line in lines)
-    assert lines[-1].startswith("run_all-0 (<lambda>)")
+    assert lines[-1].startswith("run_all-0 (fail_later)")
     assert lines[-1].endswith("ValueError: no <such> thing & more")
     assert [*summary.longest] == sorted(summary.tasks, key=lambda task: -task.seconds)
     assert summary.running >= 0

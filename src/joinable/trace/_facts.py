@@ -36,9 +36,9 @@ class TaskFacts:
     outcome: Outcome
     """How it has ended, or `running`; `given up` if others did not wait for its end."""
     error: str | None
-    """What it has raised: the class, and the beginning of the message."""
+    """What it has raised, by its class and the beginning of its message."""
     place: str | None
-    """The line that has spawned it, as `file:line`."""
+    """The file and the line that have spawned it."""
     parent: str | None
     """The name of the task that has spawned it."""
 
@@ -127,7 +127,7 @@ def _idlest(threads: Sequence[ThreadFacts], seconds: float) -> str:
     if len(threads) < 2 or not seconds:
         return ""
     idlest = max(threads, key=lambda thread: thread.idle)
-    return f" ({idlest.name} was idle most: {idlest.idle / seconds:.0%} of the time)"
+    return f" ({_plain(idlest.name)} was idle most: {idlest.idle / seconds:.0%} of the time)"
 
 
 def _table(title: str, tasks: Sequence[TaskFacts]) -> Iterator[str]:

@@ -49,7 +49,7 @@ def record(*, capacity: int = 100_000) -> Timeline:
             kept in any case.
 
     Returns:
-        A timeline, to be entered once: `with record() as timeline:`.
+        A timeline, for one `with` statement.
 
     Raises:
         TypeError, ValueError: `capacity` is no whole number of at least 1.
@@ -64,8 +64,9 @@ def record(*, capacity: int = 100_000) -> Timeline:
     Thread-safety: events of all threads are kept without a lock. Nothing of a task is kept alive,
     but its name, where it was spawned, and the class and the message of its error.
 
-    Cost: while it records, 3 to 5 microseconds for a task and 4 for a wait, and some 400 bytes for
-    each. While nobody does, nothing that could be measured.
+    Cost: while it records, about 5 microseconds for a call of `run_all` or `run_each`, 10 for a
+    task of a group or a pool, and 4 for a wait; on free-threaded builds up to twice as much. While
+    nobody does, a look at an empty tuple where a worker comes, a task is spawned or a wait begins.
     """
     check_count(capacity, "capacity", least=1)
     return Timeline(Recorder(capacity))
