@@ -46,6 +46,9 @@ nitpick_ignore = [
     ("py:class", "os.PathLike"),
     # A client of `distributed`, whose inventory is not here.
     ("py:class", "joinable._dask.Client"),
+    # What is needed of a bar of tqdm's, and of a `rich.progress.Progress`.
+    ("py:class", "joinable._bars._Bar"),
+    ("py:class", "joinable._bars._Rich"),
 ]
 
 # The inventory is kept here, cut to the names that a threading library refers to: the site builds

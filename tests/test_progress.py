@@ -319,7 +319,11 @@ class TestEnds:
     def test_who_is_in_it_when_the_run_is_given_up_finishes_it(self, shown: Shown) -> None:
         gate = Gate()
         finished: list[threading.Thread] = []
-        put(shown, advance=lambda _: gate())
+
+        def advance(_: int) -> None:
+            gate()
+
+        put(shown, advance=advance)
         put(shown, finish=lambda: finished.append(threading.current_thread()))
         with pytest.raises(DeadlineExceeded) as caught:
             run_all([int], timeout=0.01, progress=shown)

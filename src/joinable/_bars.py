@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = ["RichProgress", "TqdmProgress"]
 
-_I = TypeVar("_I")
+T = TypeVar("T")
 
 
 class _Bar(Protocol):
@@ -22,13 +22,13 @@ class _Bar(Protocol):
     def close(self) -> object: ...
 
 
-class _Rich(Protocol[_I]):
+class _Rich(Protocol[T]):
     """What is needed of a `rich.progress.Progress`."""
 
-    def add_task(self, description: str, *, total: float | None) -> _I: ...
-    def advance(self, task_id: _I, advance: float) -> object: ...
-    def update(self, task_id: _I, *, total: float | None) -> object: ...
-    def stop_task(self, task_id: _I) -> object: ...
+    def add_task(self, description: str, *, total: float | None) -> T: ...
+    def advance(self, task_id: T, advance: float) -> object: ...
+    def update(self, task_id: T, *, total: float | None) -> object: ...
+    def stop_task(self, task_id: T) -> object: ...
 
 
 class TqdmProgress:
@@ -122,7 +122,7 @@ class RichProgress:
         TypeError: `progress` is no such object.
     """
 
-    def __init__(self, progress: _Rich[_I], /, *, label: str = "") -> None:
+    def __init__(self, progress: _Rich[T], /, *, label: str = "") -> None:
         """Say where the run is to show; `start` adds a task there."""
         if isinstance(progress, type) or not hasattr(progress, "add_task"):
             raise TypeError(

@@ -59,6 +59,9 @@ class Progress(Protocol):
     `finish` costs no result: it goes to `sys.unraisablehook`, and the object is not advanced any
     more.
 
+    Cost: with methods that do nothing, 1 to 3 microseconds of processor time for each call of
+    `run_each`, and about 3 of `run_all`.
+
     Example:
         >>> from joinable import run_each
         >>> class Dots:
