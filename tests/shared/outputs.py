@@ -54,6 +54,7 @@ RULES = (
 
 # What is another one each time in one output only.
 RULES_OF = {
+    "crawl.txt": (Rule("the slowest page, of a busy machine", r"slowest: /\d+", "slowest: /#"),),
     "request_ids.txt": (Rule("a request: either user may be the first", r"(?m)^r[12]\b", "r#"),),
 }
 
