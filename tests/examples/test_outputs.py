@@ -135,7 +135,7 @@ def examples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(outputs, "OUTPUTS", folder / "output")
     (folder / "hello.py").write_text(
         "import os, sys, pathlib\n"
-        "print('one')\n"
+        "print('zero', end='\\rone \\n')\n"
         "print('two', file=sys.stderr)\n"
         "print('three', *sys.argv[1:])\n"
         "pathlib.Path('left.txt').touch()\n"

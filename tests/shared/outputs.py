@@ -131,14 +131,13 @@ def output_of(command: str) -> str | None:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            text=True,
-            encoding="utf-8",
             timeout=PATIENCE,
             check=False,
             # What is printed comes in the order in which a terminal shows it.
             env={**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8"},
         )
-        shown = as_shown(done.stdout, folder)
+        printed = done.stdout.decode("utf-8", "replace").replace("\r\n", "\n")
+        shown = as_shown(printed, folder)
     if done.returncode:
         raise RuntimeError(f"{command} ended with {done.returncode}:\n{shown}")
     return shown
