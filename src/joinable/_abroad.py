@@ -49,6 +49,7 @@ class Abroad(Calls):
     pending: dict[int, SupportsOutcome[object]]
     works: dict[int, Work]
     broken = False  # the executor, and that has been told
+    tally: Callable[[], object] | None = None  # counts the calls that have come to an outcome
 
     def use(self, executor: SupportsSubmit) -> None:
         """Have the calls run there."""
@@ -104,6 +105,8 @@ class Abroad(Calls):
     def _was_refused(self, index: int, work: Work, error: Exception) -> None:
         if work.could_not_be_sent():
             self.went_wrong(index, explain(error, work, self.say(index), self.kind))
+            if self.tally is not None:
+                self.tally()
             return
         place = _frames.show(self.place)
         told = f"the {self.kind} has not taken {self.say(index)} of the {self.what} at {place}"
@@ -176,7 +179,9 @@ class Abroad(Calls):
                 return  # it was told before
             work.teller = _runtime.get_ident()
         try:
-            self._settle(index, work, self.pending[index])
+            came = self._settle(index, work, self.pending[index])
+            if came and self.tally is not None:
+                self.tally()  # before it is popped: who finds nothing there has nothing to count
         except BaseException as error:
             self.broke(error)
             if not isinstance(error, Exception):
@@ -188,20 +193,26 @@ class Abroad(Calls):
                 self.tell_if_gone()
             self.ended(index)
 
-    def _settle(self, index: int, work: Work, future: SupportsOutcome[object]) -> None:
+    def _settle(self, index: int, work: Work, future: SupportsOutcome[object]) -> bool:
+        """Put what has come of a call where it belongs; False if it was taken back in time."""
         stopped, work.stopped = work.stopped, None  # its traceback leads there
         if future.cancelled():
             if stopped is not None:
                 self.went_wrong(index, explain(stopped, work, self.say(index), self.kind))
             elif not work.recalled:
                 self.went_wrong(index, self._cancellation(index))
-            return
+            else:
+                return False
+            return True
         # No time for it: an executor may tell of an end that there is not.
         error = future.exception(0)
         if error is None:
             self.succeeded(index, future.result(0))
         elif not work.recalled or work.ident is not None or not isinstance(error, CancelledError):
             self.went_wrong(index, explain(error, work, self.say(index), self.kind))
+        else:
+            return False
+        return True
 
     def _cancellation(self, index: int) -> CancelledError:
         return CancelledError(

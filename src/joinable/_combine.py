@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Literal
 
+    from joinable._progress import Progress
     from joinable._typing import T1, T2, T3, T4, T5, T6, T7, T8, K, SupportsSubmit, T
 
 __all__ = ["read_calls", "run_all"]
@@ -45,6 +46,7 @@ def run_all(
     timeout: float | None = None,
     return_exceptions: Literal[False] = False,
     executor: SupportsSubmit | None = None,
+    progress: bool | str | Progress | None = None,
 ) -> tuple[T1]: ...
 @overload
 def run_all(
@@ -55,6 +57,7 @@ def run_all(
     timeout: float | None = None,
     return_exceptions: Literal[False] = False,
     executor: SupportsSubmit | None = None,
+    progress: bool | str | Progress | None = None,
 ) -> tuple[T1, T2]: ...
 @overload
 def run_all(
@@ -65,6 +68,7 @@ def run_all(
     timeout: float | None = None,
     return_exceptions: Literal[False] = False,
     executor: SupportsSubmit | None = None,
+    progress: bool | str | Progress | None = None,
 ) -> tuple[T1, T2, T3]: ...
 @overload
 def run_all(
@@ -75,6 +79,7 @@ def run_all(
     timeout: float | None = None,
     return_exceptions: Literal[False] = False,
     executor: SupportsSubmit | None = None,
+    progress: bool | str | Progress | None = None,
 ) -> tuple[T1, T2, T3, T4]: ...
 @overload
 def run_all(
@@ -87,6 +92,7 @@ def run_all(
     timeout: float | None = None,
     return_exceptions: Literal[False] = False,
     executor: SupportsSubmit | None = None,
+    progress: bool | str | Progress | None = None,
 ) -> tuple[T1, T2, T3, T4, T5]: ...
 @overload
 def run_all(
@@ -104,6 +110,7 @@ def run_all(
     timeout: float | None = None,
     return_exceptions: Literal[False] = False,
     executor: SupportsSubmit | None = None,
+    progress: bool | str | Progress | None = None,
 ) -> tuple[T1, T2, T3, T4, T5, T6]: ...
 @overload
 def run_all(
@@ -122,6 +129,7 @@ def run_all(
     timeout: float | None = None,
     return_exceptions: Literal[False] = False,
     executor: SupportsSubmit | None = None,
+    progress: bool | str | Progress | None = None,
 ) -> tuple[T1, T2, T3, T4, T5, T6, T7]: ...
 @overload
 def run_all(
@@ -141,6 +149,7 @@ def run_all(
     timeout: float | None = None,
     return_exceptions: Literal[False] = False,
     executor: SupportsSubmit | None = None,
+    progress: bool | str | Progress | None = None,
 ) -> tuple[T1, T2, T3, T4, T5, T6, T7, T8]: ...
 @overload
 def run_all(
@@ -151,6 +160,7 @@ def run_all(
     timeout: float | None = None,
     return_exceptions: Literal[False] = False,
     executor: SupportsSubmit | None = None,
+    progress: bool | str | Progress | None = None,
 ) -> tuple[T, ...]: ...
 @overload
 def run_all(
@@ -161,6 +171,7 @@ def run_all(
     timeout: float | None = None,
     return_exceptions: Literal[False] = False,
     executor: SupportsSubmit | None = None,
+    progress: bool | str | Progress | None = None,
 ) -> dict[K, T]: ...
 @overload
 def run_all(
@@ -171,6 +182,7 @@ def run_all(
     timeout: float | None = None,
     return_exceptions: Literal[False] = False,
     executor: SupportsSubmit | None = None,
+    progress: bool | str | Progress | None = None,
 ) -> list[T]: ...
 @overload
 def run_all(
@@ -181,6 +193,7 @@ def run_all(
     timeout: float | None = None,
     return_exceptions: Literal[True],
     executor: SupportsSubmit | None = None,
+    progress: bool | str | Progress | None = None,
 ) -> tuple[T1 | BaseException]: ...
 @overload
 def run_all(
@@ -191,6 +204,7 @@ def run_all(
     timeout: float | None = None,
     return_exceptions: Literal[True],
     executor: SupportsSubmit | None = None,
+    progress: bool | str | Progress | None = None,
 ) -> tuple[T1 | BaseException, T2 | BaseException]: ...
 @overload
 def run_all(
@@ -201,6 +215,7 @@ def run_all(
     timeout: float | None = None,
     return_exceptions: Literal[True],
     executor: SupportsSubmit | None = None,
+    progress: bool | str | Progress | None = None,
 ) -> tuple[T1 | BaseException, T2 | BaseException, T3 | BaseException]: ...
 @overload
 def run_all(
@@ -211,6 +226,7 @@ def run_all(
     timeout: float | None = None,
     return_exceptions: Literal[True],
     executor: SupportsSubmit | None = None,
+    progress: bool | str | Progress | None = None,
 ) -> tuple[T1 | BaseException, T2 | BaseException, T3 | BaseException, T4 | BaseException]: ...
 @overload
 def run_all(
@@ -223,6 +239,7 @@ def run_all(
     timeout: float | None = None,
     return_exceptions: Literal[True],
     executor: SupportsSubmit | None = None,
+    progress: bool | str | Progress | None = None,
 ) -> tuple[
     T1 | BaseException,
     T2 | BaseException,
@@ -246,6 +263,7 @@ def run_all(
     timeout: float | None = None,
     return_exceptions: Literal[True],
     executor: SupportsSubmit | None = None,
+    progress: bool | str | Progress | None = None,
 ) -> tuple[
     T1 | BaseException,
     T2 | BaseException,
@@ -271,6 +289,7 @@ def run_all(
     timeout: float | None = None,
     return_exceptions: Literal[True],
     executor: SupportsSubmit | None = None,
+    progress: bool | str | Progress | None = None,
 ) -> tuple[
     T1 | BaseException,
     T2 | BaseException,
@@ -298,6 +317,7 @@ def run_all(
     timeout: float | None = None,
     return_exceptions: Literal[True],
     executor: SupportsSubmit | None = None,
+    progress: bool | str | Progress | None = None,
 ) -> tuple[
     T1 | BaseException,
     T2 | BaseException,
@@ -317,6 +337,7 @@ def run_all(
     timeout: float | None = None,
     return_exceptions: bool,
     executor: SupportsSubmit | None = None,
+    progress: bool | str | Progress | None = None,
 ) -> tuple[T | BaseException, ...]: ...
 @overload
 def run_all(
@@ -327,6 +348,7 @@ def run_all(
     timeout: float | None = None,
     return_exceptions: bool,
     executor: SupportsSubmit | None = None,
+    progress: bool | str | Progress | None = None,
 ) -> dict[K, T | BaseException]: ...
 @overload
 def run_all(
@@ -337,6 +359,7 @@ def run_all(
     timeout: float | None = None,
     return_exceptions: bool,
     executor: SupportsSubmit | None = None,
+    progress: bool | str | Progress | None = None,
 ) -> list[T | BaseException]: ...
 def run_all(
     funcs: Iterable[Callable[[], object]] | Mapping[K, Callable[[], object]],
@@ -346,6 +369,7 @@ def run_all(
     timeout: float | None = None,
     return_exceptions: bool = False,
     executor: SupportsSubmit | None = None,
+    progress: bool | str | Progress | None = None,
 ) -> object:
     """Run all the calls in threads, wait for all, and return their results in order.
 
@@ -407,7 +431,12 @@ def run_all(
         timeout=timeout,
         return_exceptions=return_exceptions,
     )
-    batch.run()
+    if progress is None or progress is False:
+        batch.run()
+    else:
+        from joinable._progress import run_watched  # noqa: PLC0415  who asks for it pays for it
+
+        run_watched(batch, progress)
     error = batch.first_failure()
     if error is not None:
         try:

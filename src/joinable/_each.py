@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from typing import Any, Literal
 
     from joinable._flow import Flow
+    from joinable._progress import Progress, Watched
     from joinable._typing import T1, T2, T3, T4, T5, SupportsSubmit, T
 
 __all__ = ["run_each"]
@@ -44,6 +45,7 @@ def run_each(
     timeout: float | None = None,
     return_exceptions: Literal[False] = False,
     executor: SupportsSubmit | None = None,
+    progress: bool | str | Progress | None = None,
 ) -> Stream[T]: ...
 @overload
 def run_each(
@@ -58,6 +60,7 @@ def run_each(
     timeout: float | None = None,
     return_exceptions: Literal[False] = False,
     executor: SupportsSubmit | None = None,
+    progress: bool | str | Progress | None = None,
 ) -> Stream[T]: ...
 @overload
 def run_each(
@@ -73,6 +76,7 @@ def run_each(
     timeout: float | None = None,
     return_exceptions: Literal[False] = False,
     executor: SupportsSubmit | None = None,
+    progress: bool | str | Progress | None = None,
 ) -> Stream[T]: ...
 @overload
 def run_each(
@@ -89,6 +93,7 @@ def run_each(
     timeout: float | None = None,
     return_exceptions: Literal[False] = False,
     executor: SupportsSubmit | None = None,
+    progress: bool | str | Progress | None = None,
 ) -> Stream[T]: ...
 @overload
 def run_each(
@@ -106,6 +111,7 @@ def run_each(
     timeout: float | None = None,
     return_exceptions: Literal[False] = False,
     executor: SupportsSubmit | None = None,
+    progress: bool | str | Progress | None = None,
 ) -> Stream[T]: ...
 @overload
 def run_each(
@@ -124,6 +130,7 @@ def run_each(
     timeout: float | None = None,
     return_exceptions: Literal[False] = False,
     executor: SupportsSubmit | None = None,
+    progress: bool | str | Progress | None = None,
 ) -> Stream[T]: ...
 @overload
 def run_each(
@@ -137,6 +144,7 @@ def run_each(
     timeout: float | None = None,
     return_exceptions: bool,
     executor: SupportsSubmit | None = None,
+    progress: bool | str | Progress | None = None,
 ) -> Stream[T | BaseException]: ...
 @overload
 def run_each(
@@ -151,6 +159,7 @@ def run_each(
     timeout: float | None = None,
     return_exceptions: bool,
     executor: SupportsSubmit | None = None,
+    progress: bool | str | Progress | None = None,
 ) -> Stream[T | BaseException]: ...
 @overload
 def run_each(
@@ -166,6 +175,7 @@ def run_each(
     timeout: float | None = None,
     return_exceptions: bool,
     executor: SupportsSubmit | None = None,
+    progress: bool | str | Progress | None = None,
 ) -> Stream[T | BaseException]: ...
 @overload
 def run_each(
@@ -182,6 +192,7 @@ def run_each(
     timeout: float | None = None,
     return_exceptions: bool,
     executor: SupportsSubmit | None = None,
+    progress: bool | str | Progress | None = None,
 ) -> Stream[T | BaseException]: ...
 @overload
 def run_each(
@@ -199,6 +210,7 @@ def run_each(
     timeout: float | None = None,
     return_exceptions: bool,
     executor: SupportsSubmit | None = None,
+    progress: bool | str | Progress | None = None,
 ) -> Stream[T | BaseException]: ...
 @overload
 def run_each(
@@ -217,6 +229,7 @@ def run_each(
     timeout: float | None = None,
     return_exceptions: bool,
     executor: SupportsSubmit | None = None,
+    progress: bool | str | Progress | None = None,
 ) -> Stream[T | BaseException]: ...
 def run_each(  # noqa: PLR0913  each of them is asked for by some
     fn: Callable[..., object],
@@ -228,6 +241,7 @@ def run_each(  # noqa: PLR0913  each of them is asked for by some
     timeout: float | None = None,
     return_exceptions: bool = False,
     executor: SupportsSubmit | None = None,
+    progress: bool | str | Progress | None = None,
 ) -> Stream[Any]:
     """Call `fn` with each item in threads, and give out the results as an iterator.
 
@@ -323,7 +337,7 @@ def run_each(  # noqa: PLR0913  each of them is asked for by some
     kind = _kind(executor, max_workers, eager=buffersize is None)
     _chain.checkpoint()
     simple = executor is None and len(iterables) == 1
-    flow = kind(
+    flow: Flow | Watched = kind(
         fn if simple or executor is not None else _spread(fn),
         iter(iterables[0]) if simple else zip(*iterables, strict=False),
         ordered=ordered,
@@ -332,6 +346,10 @@ def run_each(  # noqa: PLR0913  each of them is asked for by some
         timeout=timeout,
         return_exceptions=return_exceptions,
     )
+    if progress is not None and progress is not False:
+        from joinable._progress import Watched, total_of  # noqa: PLC0415  who asks for it pays for it
+
+        flow = Watched(flow, progress, total_of(iterables))
     stream: Stream[Any] = Stream(flow)  # first: whatever interrupts us, it looks after the calls
     flow.begin()
     return stream

@@ -98,6 +98,11 @@ def watched() -> dict[int, Claim]:
     return {key: claim for key, claim in alive if claim is not None}
 
 
+def is_over() -> bool:
+    """Tell whether the program is ending, and all that is watched has its last moment."""
+    return _watch.over
+
+
 def service() -> threading.Thread | None:
     """Return the thread that reports; None while nothing is watched."""
     with _watch.lock:
