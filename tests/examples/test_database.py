@@ -110,7 +110,7 @@ def test_ctrl_c_leaves_whole_batches_and_closes_all_connections(tmp_path: Path) 
     found = stored(path)
     assert set(found.values()) == {25}
     assert count == f"{len(found)} batches are stored"
-    assert 450 < len(found)  # batch 500 may have overtaken some
+    assert len(found) > 450  # batch 500 may have overtaken some
     assert len(found) < int(HUGE)
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
-PATIENCE = 60.0  # seconds, long before which everything here has happened
+PATIENCE = 100.0  # seconds, long before which everything here has happened, on a busy machine too
 # Warnings are errors in the programs: a file that is left open would show on stderr.
 ENVIRONMENT = {**os.environ, "PYTHONDEVMODE": "1", "PYTHONWARNINGS": "error"}
 
