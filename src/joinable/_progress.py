@@ -223,7 +223,7 @@ class Watched:
     def drop(self) -> None:
         """Stop what runs, without waiting: for a finalizer."""
         self._flow.drop()
-        if self._flow.is_here():
+        if self._key is not None and self._flow.is_here():
             self._tell_service()
 
     def _tell_service(self) -> None:
