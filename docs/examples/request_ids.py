@@ -2,11 +2,13 @@
 
     python request_ids.py
     python request_ids.py --port 8080
+    python request_ids.py --demo
 
 Ask it for a page, as by `curl http://127.0.0.1:8000/ann`. It has three things looked up at the same
 time to answer that, in threads of the library's, and each of them logs. The id of the request is in
 a `ContextVar`: it is bound once, where the request comes in, and every call that is started there
-inherits it. The id is in the answer, too. Ctrl-C ends it, with exit code 130.
+inherits it. The id is in the answer, too. Ctrl-C ends it, with exit code 130. With `--demo` it asks
+itself for two pages at the same time, and ends.
 """
 
 from __future__ import annotations
@@ -16,14 +18,16 @@ import itertools
 import json
 import logging
 import sys
+from contextlib import closing
 from contextvars import ContextVar
 from functools import partial
+from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
-from joinable import ThreadLocal, bind, run_all
+from joinable import ThreadLocal, bind, run_all, spawn
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -89,13 +93,37 @@ def prepare_log() -> None:
     )
 
 
+def ask(port: int, user: str) -> str:
+    """Be a browser: return what is on the page of a user, and the id of the request."""
+    with closing(HTTPConnection(LOOPBACK, port, timeout=10)) as connection:
+        connection.request("GET", f"/{user}")
+        answer = connection.getresponse()
+        return f"{answer.headers['X-Request-Id']}: {answer.read().decode()}"
+
+
+def demonstrate(server: ThreadingHTTPServer) -> None:
+    """Serve two users at the same time, and print what they get."""
+    serving = spawn(server.serve_forever, poll_interval=0.02)
+    try:
+        pages = run_all([partial(ask, server.server_port, user) for user in ("ann", "bob")])
+    finally:
+        server.shutdown()
+        serving.result()
+    print(*pages, sep="\n")
+
+
 def main() -> int:
     """Serve until Ctrl-C."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--port", type=int, default=8000, help="0: any that is free")
+    parser.add_argument("--demo", action="store_true", help="ask for two pages, and end")
     options = parser.parse_args()
     prepare_log()
-    with ThreadingHTTPServer((LOOPBACK, options.port), Handler) as server:
+    port = 0 if options.demo else options.port
+    with ThreadingHTTPServer((LOOPBACK, port), Handler) as server:
+        if options.demo:
+            demonstrate(server)
+            return 0
         print(f"http://{LOOPBACK}:{server.server_port}", flush=True)
         try:
             server.serve_forever()

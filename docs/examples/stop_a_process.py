@@ -17,12 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 GRACE = 0.5  # seconds between the request and the end
-STUBBORN = """
-import signal, time
-signal.signal(signal.SIGTERM, signal.SIG_IGN)
-print("not listening", flush=True)
-time.sleep(60)
-"""
+STUBBORN = ["sh", "-c", "trap '' TERM; echo not listening; exec sleep 60"]
 
 
 def run(command: Sequence[str]) -> int:
@@ -61,7 +56,7 @@ def main() -> None:
     print("stopped: ", napper.cancelled())
 
     with move_on_after(1) as scope:
-        run_firmly([sys.executable, "-c", STUBBORN])
+        run_firmly(STUBBORN)
     print("killed:  ", scope.cancelled_caught)
 
 

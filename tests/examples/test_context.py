@@ -12,17 +12,11 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import pytest
-
 from joinable import run_all
 
-DOCS = Path(__file__).parents[2] / "docs"
-EXAMPLES = DOCS / "examples"
+EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 PATIENCE = 30  # seconds after which an example hangs
 REQUESTS = 40
-OUTPUT = re.compile(
-    r"^```text\n(?P<output>the standard library\n.*?)^```$", re.MULTILINE | re.DOTALL
-)
 
 
 def start(*command: str) -> subprocess.CompletedProcess[str]:
@@ -36,24 +30,12 @@ def start(*command: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def builds() -> list[tuple[str, ...]]:
-    """Return the options that make this interpreter start its threads as each build does."""
-    option = "thread_inherit_context"  # from 3.14 on
-    return [("-X", f"{option}={value}") for value in (0, 1)] if hasattr(sys.flags, option) else [()]
-
-
-@pytest.mark.parametrize("build", builds(), ids=lambda build: "".join(build[1:]) or "before 3.14")
-def test_the_page_shows_what_a_thread_sees(build: tuple[str, ...]) -> None:
-    page = (DOCS / "how-to" / "context.md").read_text(encoding="utf-8")
-    with_gil, free_threaded = (match["output"] for match in OUTPUT.finditer(page))
-    done = start(*build, "what_a_thread_sees.py")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == (
-        free_threaded if build[1:] == ("thread_inherit_context=1",) else with_gil
-    )
-    # What the page says of the two: the second half is the same.
+def test_what_the_page_says_of_the_two_outputs_is_true() -> None:
+    files = ("what_a_thread_sees.txt", "what_a_thread_sees_free_threaded.txt")
+    texts = [(EXAMPLES / "output" / name).read_text(encoding="utf-8") for name in files]
+    with_gil, free_threaded = (text.partition("\n")[2] for text in texts)
     assert with_gil != free_threaded
-    assert with_gil.partition("joinable")[2] == free_threaded.partition("joinable")[2]
+    assert with_gil.partition("joinable")[2] == free_threaded.partition("joinable")[2] != ""
 
 
 def ask(port: int, number: int) -> tuple[str, str | None, bytes]:
