@@ -155,32 +155,21 @@ class Monitor:
             return repr(error)
         return ""
 
-    def summary(self) -> tuple[int, int]:
-        """Return how many services are up, and how many are not, or not yet known."""
-        up = sum(not down for down in self.states.values())
-        return up, len(self.services) - up
-
-
-class Printer:
-    """Prints changes, each with the seconds since the start."""
-
-    def __init__(self, services: Sequence[Service]) -> None:
-        self.began = monotonic()
-        self.width = max(len(service.name) for service in services)
-
-    def __call__(self, change: Change) -> None:
-        name, state = change.service.name, f"DOWN  {change.down}" if change.down else "up"
-        print(f"{monotonic() - self.began:8.2f} s  {name:<{self.width}}  {state}", flush=True)
-
 
 def run(monitor: Monitor, duration: float) -> int:
     """Watch until the time is up, or somebody says stop; return the exit code."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # it does what Ctrl-C does
+    began, width = monotonic(), max(len(service.name) for service in monitor.services)
+
+    def report(change: Change) -> None:
+        name, state = change.service.name, f"DOWN: {change.down}" if change.down else "up"
+        print(f"{monotonic() - began:8.2f} s  {name:<{width}}  {state}", flush=True)
+
     with suppress(KeyboardInterrupt), move_on_after(duration):
-        monitor.run(Printer(monitor.services))
-    up, down = monitor.summary()
-    print(f"stopped: {up} up, {down} not")
-    return 1 if down else 0
+        monitor.run(report)
+    up = [*monitor.states.values()].count("")
+    print(f"stopped: {up} of {len(monitor.services)} are up")
+    return 0 if up == len(monitor.services) else 1
 
 
 # ---------------------------------------------------------------- the demonstration
