@@ -189,7 +189,7 @@ def test_what_is_under_way_is_finished_and_nobody_is_let_in(number: signal.Signa
         assert idle.ask("sum 1") == "1"
         under_way(busy, "nap 1")
         send(process, number)
-        assert line_of(process) == "closing: 2 clients, 1 requests under way"
+        assert line_of(process) == "closing: 1 requests under way"
         assert idle.hear() == ""
         assert refuses(port)
         assert busy.hear() == "had a nap"
@@ -243,7 +243,7 @@ def test_the_second_signal_ends_it_at_once(number: signal.Signals) -> None:
         under_way(client, "nap 60")
         began = time.monotonic()
         send(process)
-        assert line_of(process) == "closing: 1 clients, 1 requests under way"
+        assert line_of(process) == "closing: 1 requests under way"
         process.send_signal(number)
         assert ended(process)[0] == -number
         assert time.monotonic() - began < SOON
@@ -267,7 +267,7 @@ def test_a_request_that_does_not_stop_is_named_and_left() -> None:
         send(process)
         code, said, error = ended(process)
     assert (code, error) == (1, "")
-    assert said[0] == "closing: 1 clients, 1 requests under way"
+    assert said[0] == "closing: 1 requests under way"
     assert "clients-1 (talk)" in said[1]
     assert said[2] == "closed: 0 finished, 0 cancelled, 1 left running"
 
