@@ -207,8 +207,7 @@ def test_a_full_disk_ends_it_and_what_is_whole_keeps_its_sum(
 
 # The program, in which each file takes for ever, so that it is in its middle when it says so.
 SLOW = """
-    import sys, programs
-    copy_files = programs.load("copy_files")
+    import sys, copy_files
     checkpoint, chunks = copy_files.checkpoint, 0
     def announce():
         global chunks
@@ -227,9 +226,8 @@ def in_the_middle(source: Path, target: Path) -> Generator[subprocess.Popen[str]
     (source / "a.bin").write_bytes(b"first")
     with (source / "b.bin").open("wb") as file:
         file.truncate(1 << 32)  # all of it a hole: it takes no place, and is never read to its end
-    code = f"import sys; sys.path.insert(0, {str(Path(programs.__file__).parent)!r})"
-    code += textwrap.dedent(SLOW)
-    with programs.started("-c", code, source, target, "--workers", "1") as process:
+    arguments = (source, target, "--workers", "1")
+    with programs.started("copy_files", *arguments, code=textwrap.dedent(SLOW)) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "in the middle\n"
         yield process

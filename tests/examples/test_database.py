@@ -96,8 +96,7 @@ def test_it_stores_all_batches_but_the_wrong_one_and_closes_all_connections(
 @not_on_windows
 def test_ctrl_c_leaves_whole_batches_and_closes_all_connections(tmp_path: Path) -> None:
     path = tmp_path / "orders.db"
-    program = programs.EXAMPLES / "database.py"
-    with programs.started(program, "--path", path, "--batches", HUGE) as process:
+    with programs.started("database", "--path", path, "--batches", HUGE) as process:
         assert process.stderr is not None
         assert process.stderr.readline() == "batch 500 is stored\n"
         code, stdout, stderr = programs.press_ctrl_c(process)
