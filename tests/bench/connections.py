@@ -39,6 +39,7 @@ FEW = 10  # but so many at least, or it would be all connecting
 ROOM = 512  # files that a process has open besides its connections, at most
 
 
+# With threads.
 def ask(address: tuple[str, int], questions: int, all_open: Barrier) -> None:
     with socket.create_connection(address) as connection:
         all_open.wait()
@@ -54,9 +55,8 @@ def with_threads(address: tuple[str, int], clients: int, questions: int) -> None
             group.spawn(ask, address, questions, all_open)
 
 
-async def ask_in_turn(
-    address: tuple[str, int], questions: int, all_open: asyncio.Barrier
-) -> None:
+# With asyncio.
+async def ask_in_turn(address: tuple[str, int], questions: int, all_open: asyncio.Barrier) -> None:
     reader, writer = await asyncio.open_connection(*address)
     await all_open.wait()
     for _ in range(questions):
@@ -73,6 +73,7 @@ async def with_asyncio(address: tuple[str, int], clients: int, questions: int) -
             group.create_task(ask_in_turn(address, questions, all_open))
 
 
+# End.
 def run_asyncio(address: tuple[str, int], clients: int, questions: int) -> None:
     asyncio.run(with_asyncio(address, clients, questions))
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from typing import Self
 
 OURS = "joinable"
+MAIN = Path(__file__).with_name("__main__.py")
 LONG = 12.0  # seconds after which a contest begins no other round
 FEWEST = 5  # rounds that are measured all the same: a median of fewer is an accident
 
@@ -72,7 +73,7 @@ class Contest:
     contenders: Mapping[str, Contender]
     limits: tuple[Limit, ...] = ()
     measure: Callable[[Callable[[], object]], Cost] = in_this_process
-    program: Path = Path(__file__).with_name("__main__.py")
+    program: Path = MAIN
     """What is started for each contender, with `--serve`, the key and the name."""
 
 

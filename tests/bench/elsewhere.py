@@ -16,7 +16,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -111,7 +110,9 @@ def starting() -> Contest:
     ways: dict[str, Callable[[], object]] = {THREADS: threads}
     for name, make in makers().items():
         ways[name] = partial(start, make)
-    return Contest("start", f"start {WORKERS} workers, and end them", contenders(ways), program=PROGRAM)
+    return Contest(
+        "start", f"start {WORKERS} workers, and end them", contenders(ways), program=PROGRAM
+    )
 
 
 def alone(key: str, title: str, call: Callable[[], object]) -> Contest:
