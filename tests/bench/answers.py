@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from questions import Record
     from record import Row
 
+SPACE = "\N{NO-BREAK SPACE}"
 KINDS = (THREADS, PROCESSES, INTERPRETERS)
 KIND_COLOURS = {THREADS: BLUE, PROCESSES: ORANGE, INTERPRETERS: GREEN}
 WAYS = {"threads": BLUE, "asyncio": ORANGE}
@@ -46,7 +47,7 @@ def times(value: float | None) -> str:
 
 
 def milliseconds(row: Row, name: str) -> str:
-    return f"{number(row['costs'][name][1] * 1e3)} ms" if name in row["costs"] else ""
+    return f"{number(row['costs'][name][1] * 1e3)}{SPACE}ms" if name in row["costs"] else ""
 
 
 def connections(made: Sequence[Record]) -> str:
@@ -59,8 +60,8 @@ def connections(made: Sequence[Record]) -> str:
         for clients in found["connections"]["threads"]:
             of_ways = [found["connections"][way][clients] for way in WAYS]
             rates = [number(each["rate"]) for each in of_ways]
-            cpu = [f"{number(each['cpu'])} µs" for each in of_ways]
-            memory = [f"{number(max(each['memory'], 0.01))} MiB" for each in of_ways]
+            cpu = [f"{number(each['cpu'])}{SPACE}µs" for each in of_ways]
+            memory = [f"{number(max(each['memory'], 0.01))}{SPACE}MiB" for each in of_ways]
             lines.append([clients, *rates, *cpu, *memory])
         tables.append(table(head, lines))
     return "\n".join(tables)
@@ -99,11 +100,11 @@ def prices(made: Sequence[Record]) -> str:
     for found in made:
         costs = row_of(found, "nothing")["costs"]
         each = [costs[kind][1] / MANY * 1e6 if kind in costs else None for kind in KINDS]
-        cells = ["" if cost is None else f"{number(cost)} µs" for cost in each]
+        cells = ["" if cost is None else f"{number(cost)}{SPACE}µs" for cost in each]
         lines.append(["a call that does nothing", found["build"], *cells])
     for found in made:
         memory = [found["memory"].get(kind) for kind in KINDS]
-        cells = ["" if mib is None else f"{number(mib)} MiB" for mib in memory]
+        cells = ["" if mib is None else f"{number(mib)}{SPACE}MiB" for mib in memory]
         lines.append(["memory of one more worker", found["build"], *cells])
     return table(["what", "CPython", *KINDS], lines)
 
@@ -150,7 +151,7 @@ def alone_bars(made: Sequence[Record], axes: Any) -> None:
     axes.set_xticks(range(len(ALONE)), titles)
     axes.axhline(1, color="black", linewidth=1)
     axes.set(title="two threads, times as fast as a plain loop")
-    axes.set_ylim(0, 2.4)
+    axes.set_ylim(0, max(2.4, axes.get_ylim()[1]))
 
 
 def kind_dots(found: Record, axes: Any) -> None:
@@ -164,7 +165,7 @@ def kind_dots(found: Record, axes: Any) -> None:
     axes.set_yticks(range(len(rows)), [row["title"].replace(", ", ",\n") for row in rows])
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.set_xscale("log")
-    axes.set_xlim(0.03, 16)
+    axes.set_xlim(min(0.03, axes.get_xlim()[0]), max(16, axes.get_xlim()[1]))
     axes.set_xticks((0.1, 0.5, 1, 2, 8), ("0.1", "0.5", "1", "2", "8"))
     axes.minorticks_off()
     axes.axvline(1, color="black", linewidth=1)

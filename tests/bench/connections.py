@@ -21,7 +21,7 @@ import time
 from collections import deque
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from children import rate, resident
 from joinable import TaskGroup
@@ -29,6 +29,8 @@ from joinable.sync import Barrier
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+Address: TypeAlias = "tuple[str, int]"
 
 DELAY = 0.01  # seconds until an answer is sent
 QUESTION = b"What time is it?"
@@ -39,26 +41,24 @@ FEW = 10  # but so many at least, or it would be all connecting
 ROOM = 512  # files that a process has open besides its connections, at most
 
 
-# With threads.
-def ask(address: tuple[str, int], questions: int, all_open: Barrier) -> None:
+def ask(address: Address, questions: int, gate: Barrier) -> None:
     with socket.create_connection(address) as connection:
-        all_open.wait()
+        gate.wait()
         for _ in range(questions):
             connection.sendall(QUESTION)
             connection.recv(SIZE, socket.MSG_WAITALL)
 
 
-def with_threads(address: tuple[str, int], clients: int, questions: int) -> None:
-    all_open = Barrier(clients)
+def with_threads(address: Address, clients: int, questions: int) -> None:
+    gate = Barrier(clients)
     with TaskGroup() as group:
         for _ in range(clients):
-            group.spawn(ask, address, questions, all_open)
+            group.spawn(ask, address, questions, gate)
 
 
-# With asyncio.
-async def ask_in_turn(address: tuple[str, int], questions: int, all_open: asyncio.Barrier) -> None:
+async def ask_in_turn(address: Address, questions: int, gate: asyncio.Barrier) -> None:
     reader, writer = await asyncio.open_connection(*address)
-    await all_open.wait()
+    await gate.wait()
     for _ in range(questions):
         writer.write(QUESTION)
         await reader.readexactly(SIZE)
@@ -66,19 +66,18 @@ async def ask_in_turn(address: tuple[str, int], questions: int, all_open: asynci
     await writer.wait_closed()
 
 
-async def with_asyncio(address: tuple[str, int], clients: int, questions: int) -> None:
-    all_open = asyncio.Barrier(clients)
+async def with_asyncio(address: Address, clients: int, questions: int) -> None:
+    gate = asyncio.Barrier(clients)
     async with asyncio.TaskGroup() as group:
         for _ in range(clients):
-            group.create_task(ask_in_turn(address, questions, all_open))
+            group.create_task(ask_in_turn(address, questions, gate))
 
 
-# End.
-def run_asyncio(address: tuple[str, int], clients: int, questions: int) -> None:
+def run_asyncio(address: Address, clients: int, questions: int) -> None:
     asyncio.run(with_asyncio(address, clients, questions))
 
 
-WAYS: dict[str, Callable[[tuple[str, int], int, int], None]] = {
+WAYS: dict[str, Callable[[Address, int, int], None]] = {
     "threads": with_threads,
     "asyncio": run_asyncio,
 }
@@ -90,7 +89,7 @@ class Server:
     def __init__(self) -> None:
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=8192)
         self.listener.setblocking(False)
-        self.address: tuple[str, int] = self.listener.getsockname()
+        self.address: Address = self.listener.getsockname()
         self.ready = selectors.DefaultSelector()
         self.ready.register(self.listener, selectors.EVENT_READ)
         # All take as long, so they fall due in the order in which they came.
@@ -155,7 +154,7 @@ def measure(way: str, clients: int) -> dict[str, float]:
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:  # noqa: S603  (ours)
         assert server.stdout is not None
         host, port = server.stdout.readline().split()
-        address = (host, int(port))
+        address = host, int(port)
         try:
             WAYS[way](address, 1, 1)  # what is made once is there before the measurement begins
             before, cpu = resident(), time.process_time()

@@ -57,7 +57,7 @@ def new_interpreters(workers: int) -> Executor:
 
 def makers() -> dict[str, Callable[[int], Executor]]:
     """Return what makes an executor; of interpreters from Python 3.14 on."""
-    found = {PROCESSES: new_processes}
+    found: dict[str, Callable[[int], Executor]] = {PROCESSES: new_processes}
     if hasattr(concurrent.futures, "InterpreterPoolExecutor"):
         found[INTERPRETERS] = new_interpreters
     return found

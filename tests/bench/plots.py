@@ -52,7 +52,11 @@ def panel(name: str, fill: Callable[[Any], None], legend: int) -> None:
     def fill_figure(figure: Any) -> None:
         axes = figure.subplots()
         fill(axes)
-        handles, labels = axes.get_legend_handles_labels()
+        entries = list(zip(*axes.get_legend_handles_labels(), strict=True))
+        # A column for each tool: they are "tool, build", and columns are filled from the left.
+        tools = list(dict.fromkeys(label.partition(",")[0] for _, label in entries))
+        entries.sort(key=lambda entry: tools.index(entry[1].partition(",")[0]))
+        handles, labels = zip(*entries, strict=True)
         figure.legend(handles, labels, loc="outside lower center", ncols=legend, frameon=False)
 
     draw(name, (4.4, 3.8), fill_figure)
