@@ -170,11 +170,15 @@ def executors(session: nox.Session) -> None:
 
 @nox.session(python=BENCH_PYTHONS, default=False)
 def bench(session: nox.Session) -> None:
-    """Measure against others; `-- --write` keeps it for the page, `-P 3.15t` takes that build."""
+    """Measure against others; `-- --write` keeps it for the page, `-P 3.15t` takes that build.
+
+    `-- --questions --write` does so for the pages of docs/questions, in some two minutes each.
+    """
     install(session, "bench")
     name_interpreter(session)
     session.run("python", "tests/bench", *session.posargs)
-    session.run("python", "tests/bench/explore_rate.py")
+    if "--questions" not in session.posargs:
+        session.run("python", "tests/bench/explore_rate.py")
 
 
 @nox.session(python=PYTHONS, default=False)

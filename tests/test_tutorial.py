@@ -25,6 +25,14 @@ PAGES = [
     "how-to/deadlines-and-cancellation.md",
     "how-to/stop-a-blocked-call.md",
     "how-to/context.md",
+    "coming-from/threading.md",
+    "coming-from/concurrent-futures.md",
+    "coming-from/asyncio.md",
+    "coming-from/threadpool.md",
+    "coming-from/joblib.md",
+    "questions/asyncio-or-threads.md",
+    "questions/is-python-single-threaded.md",
+    "questions/how-many-threads.md",
 ]
 
 

@@ -1,10 +1,11 @@
 """Measure this library against others, side by side in one run: ratios of medians.
 
     python tests/bench [--rounds N] [--quick] [--check] [--write] [--only WORD]
+    python tests/bench --questions [--rounds N] [--write]
 
 `docs/benchmarks.md` tells what is measured and how. `--quick` leaves other people's libraries out;
 `--check` ends with an error where a limit is broken; `--write` keeps what was found beside the page
-and makes its tables and plots anew.
+and makes its tables and plots anew. `--questions` measures what the pages of docs/questions tell.
 """
 
 from __future__ import annotations
@@ -14,11 +15,13 @@ import math
 import sys
 from typing import TYPE_CHECKING
 
+import answers
 import children
 import contest
 import page
 import peers
 import plots
+import questions
 import record
 import rows
 import standard
@@ -43,6 +46,7 @@ def read(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--check", action="store_true", help="fail where a limit is broken")
     parser.add_argument("--write", action="store_true", help="write the page's tables and plots")
     parser.add_argument("--only", default="", help="rows with this in their key; no facts")
+    parser.add_argument("--questions", action="store_true", help="for docs/questions, no more")
     parser.add_argument("--serve", nargs=2, metavar=("KEY", "NAME"), help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.write and (options.only or options.quick):
@@ -154,6 +158,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = read(arguments)
     if options.serve:
         serve(*options.serve)
+        return 0
+    if options.questions:
+        found = questions.measure(options.rounds)
+        if options.write:
+            questions.save(found)
+            answers.write()
         return 0
     made, broken = measure(options)
     if options.write:

@@ -10,6 +10,7 @@ one. What is told is the median over the rounds.
 from __future__ import annotations
 
 import gc
+import os
 import statistics
 import subprocess
 import sys
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from typing import Self
 
 OURS = "joinable"
+MAIN = Path(__file__).with_name("__main__.py")
 LONG = 12.0  # seconds after which a contest begins no other round
 FEWEST = 5  # rounds that are measured all the same: a median of fewer is an accident
 
@@ -64,13 +66,15 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class Contest:
-    """The same work, done in several ways; the first of them is ours."""
+    """The same work, done in several ways; the others are compared with the first of them."""
 
     key: str
     title: str
     contenders: Mapping[str, Contender]
     limits: tuple[Limit, ...] = ()
     measure: Callable[[Callable[[], object]], Cost] = in_this_process
+    program: Path = MAIN
+    """What is started for each contender, with `--serve`, the key and the name."""
 
 
 @dataclass(slots=True)
@@ -80,7 +84,7 @@ class Result:
     contest: Contest
     costs: dict[str, Cost] = field(default_factory=dict[str, Cost])
     ratios: dict[str, Cost] = field(default_factory=dict[str, Cost])
-    """What ours cost, as a multiple of what that contender cost in the same round."""
+    """What the first one cost, as a multiple of what that contender cost in the same round."""
 
     def broken(self) -> list[Limit]:
         """Return the limits that were not kept."""
@@ -103,10 +107,11 @@ def hold(contest: Contest, rounds: int) -> Result:
             if len(measured) >= FEWEST and time.perf_counter() - begun > LONG:
                 break
     result = Result(contest)
+    first = next(iter(contest.contenders))
     for name in contest.contenders:
         result.costs[name] = median(costs[name] for costs in measured)
-        if name != OURS:
-            result.ratios[name] = median(ratio(costs[OURS], costs[name]) for costs in measured)
+        if name != first:
+            result.ratios[name] = median(ratio(costs[first], costs[name]) for costs in measured)
     return result
 
 
@@ -121,12 +126,12 @@ class Runner:
     """A contender in a process of its own, in which it runs whenever it is told to."""
 
     def __init__(self, contest: Contest, name: str) -> None:
-        main = Path(__file__).with_name("__main__.py")
         self.process = subprocess.Popen(  # noqa: S603  our own interpreter
-            [sys.executable, main, "--serve", contest.key, name],
+            [sys.executable, contest.program, "--serve", contest.key, name],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            env=environment(),
         )
         self.work = contest.contenders[name].work
 
@@ -145,6 +150,11 @@ class Runner:
         self.process.stdin.flush()
         cpu, wall = map(float, self.process.stdout.readline().split())
         return Cost(cpu / self.work, wall / self.work)
+
+
+def environment() -> dict[str, str]:
+    """Let a fresh interpreter find the modules of this folder: it does not know the program's."""
+    return os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
 
 
 def serve(contest: Contest, name: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import record
@@ -14,7 +15,8 @@ if TYPE_CHECKING:
     from record import Record
 
 # Told apart by those who see no red or no green, too.
-COLOURS = ("#0072b2", "#56b4e9", "#d55e00", "#e69f00", "#009e73", "#cc79a7", "#000000", "#999999")
+BLUE, ORANGE, GREEN = "#0072b2", "#d55e00", "#009e73"
+COLOURS = (BLUE, "#56b4e9", ORANGE, "#e69f00", GREEN, "#cc79a7", "#000000", "#999999")
 STYLES = {OURS: "-", "concurrent.futures": "--"}
 SETTINGS = {
     "svg.hashsalt": "joinable",  # else the names of the parts of a drawing differ each time
@@ -44,24 +46,38 @@ def draw(name: str, size: tuple[float, float], fill: Callable[[Any], None]) -> N
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def capacity(made: Sequence[Record]) -> Callable[[Any], None]:
+def panel(name: str, fill: Callable[[Any], None], legend: int) -> None:
+    """Draw one panel, small enough for a phone, with so many columns of names below it."""
+
+    def fill_figure(figure: Any) -> None:
+        axes = figure.subplots()
+        fill(axes)
+        entries = list(zip(*axes.get_legend_handles_labels(), strict=True))
+        # A column for each tool: they are "tool, build", and columns are filled from the left.
+        tools = list(dict.fromkeys(label.partition(",")[0] for _, label in entries))
+        entries.sort(key=lambda entry: tools.index(entry[1].partition(",")[0]))
+        handles, labels = zip(*entries, strict=True)
+        figure.legend(handles, labels, loc="outside lower center", ncols=legend, frameon=False)
+
+    draw(name, (4.4, 3.8), fill_figure)
+
+
+def capacity(made: Sequence[Record]) -> None:
     """Answer "how many threads can I run?"."""
+    for field, title, unit in PANELS:
+        fill = partial(capacity_lines, made, field, title, unit)
+        panel(f"capacity-{field}", fill, legend=len(STYLES))
 
-    def fill(figure: Any) -> None:
-        panels = figure.subplots(1, len(PANELS))
-        for (field, title, unit), axes in zip(PANELS, panels, strict=True):
-            for each, colour in zip(made, COLOURS, strict=False):
-                lines_of_build(axes, each, field, colour)
-            axes.set(title=title, xlabel="workers", ylabel=unit)
-            axes.set_xscale("log", base=2)
-            axes.xaxis.set_major_formatter("{x:.0f}")
-            axes.set_yscale("linear" if field == "cpu" else "log")
-            axes.set_ylim(bottom=0 if field == "cpu" else None)
-            axes.grid(visible=True, alpha=0.3)
-        handles, labels = panels[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=len(made), frameon=False)
 
-    return fill
+def capacity_lines(made: Sequence[Record], field: str, title: str, unit: str, axes: Any) -> None:
+    for each, colour in zip(made, COLOURS, strict=False):
+        lines_of_build(axes, each, field, colour)
+    axes.set(title=title, xlabel="workers", ylabel=unit)
+    axes.set_xscale("log", base=2)
+    axes.xaxis.set_major_formatter("{x:.0f}")
+    axes.set_yscale("linear" if field == "cpu" else "log")
+    axes.set_ylim(bottom=0 if field == "cpu" else None)
+    axes.grid(visible=True, alpha=0.3)
 
 
 def lines_of_build(axes: Any, made: Record, field: str, colour: str) -> None:
@@ -103,7 +119,7 @@ def dots_of_build(axes: Any, made: Record) -> None:
 
 
 def write() -> None:
-    """Draw both."""
+    """Draw all."""
     made = record.saved()
-    draw("capacity", (9.0, 3.6), capacity(made))
+    capacity(made)
     draw("costs", (10.0, 6.5), costs(made))
