@@ -30,6 +30,8 @@ extensions = [
 exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = f"joinable {release}"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 
 # Every reference must lead somewhere, but for the type variables, which have no page of their own.
 nitpicky = True
