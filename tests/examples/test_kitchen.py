@@ -16,7 +16,11 @@ PATIENCE = 60  # seconds after which it hangs
 def kitchen(*orders: str) -> subprocess.Popen[str]:
     pipe = subprocess.PIPE
     return subprocess.Popen(  # noqa: S603  the project's own program
-        [sys.executable, "-u", str(PROGRAM), *orders], stdin=pipe, stdout=pipe, stderr=pipe, text=True
+        [sys.executable, "-u", str(PROGRAM), *orders],
+        stdin=pipe,
+        stdout=pipe,
+        stderr=pipe,
+        text=True,
     )
 
 
