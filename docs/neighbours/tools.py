@@ -23,5 +23,5 @@ def named(module: str) -> Any:
 def run_self(*words: str) -> subprocess.Popen[str]:
     """Start this program, with one question."""
     pipe = subprocess.PIPE
-    command = [sys.executable, str(Path(__file__).parent), *words]
+    command = [sys.executable, str(Path(__file__).with_name("table.py")), *words]
     return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True)

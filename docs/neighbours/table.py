@@ -2,8 +2,7 @@
 
 Every cell is the answer of a small program that runs in a process of its own, and uses the tool as
 its own documentation has it. `--write` keeps the table in `_neighbours.inc`; without it the program
-fails if what it finds is not what is written there. `python docs/neighbours ROW TOOL` asks for one
-cell.
+fails if what it finds is not what is written there. `table.py ROW TOOL` asks for one cell.
 """
 
 from __future__ import annotations
