@@ -123,6 +123,20 @@ def docs(session: nox.Session) -> None:
     session.run(*build, "-b", "doctest", "docs", "docs/_build/doctest")
 
 
+@nox.session(default=False)
+def look(session: nox.Session) -> None:
+    """Look at the built site in a browser: `-- --shots FOLDER` keeps pictures. Needs chromium."""
+    session.install("selenium")
+    session.run("python", "docs/look.py", *session.posargs)
+
+
+@nox.session(python=COVERED, default=False)
+def neighbours(session: nox.Session) -> None:
+    """Find out what the table of the home page says of others; `-- --write` keeps it."""
+    session.install(".", "mypy", "trio", "anyio", "joblib", "pebble")
+    session.run("python", "docs/neighbours/table.py", *session.posargs)
+
+
 @nox.session
 def example(session: nox.Session) -> None:
     """Run the example of the README in an environment of its own."""

@@ -42,6 +42,20 @@ class CancelCallback:
     As a `with` it does what its scope cannot do for a call that is not the library's: when the
     callback was called during the block, leaving the block raises `Cancelled`, whatever the
     interrupted call returned or raised, which becomes the context of the `Cancelled`.
+
+    Example:
+        >>> import socket
+        >>> from joinable import move_on_after
+        >>> ours, theirs = socket.socketpair()
+        >>> with move_on_after(0.01) as scope:
+        ...     with scope.on_cancel(lambda: ours.shutdown(socket.SHUT_RDWR)) as callback:
+        ...         _ = ours.recv(1)
+        >>> callback.called
+        True
+        >>> ours.close()
+        >>> theirs.close()
+
+    Thread-safety: every method may be called by any thread at any time.
     """
 
     def __init__(self, scope: Link, function: Callable[[], object]) -> None:
@@ -87,7 +101,17 @@ class CancelCallback:
     def remove(self) -> None:
         """Let it not be called any more; if it is being called, wait for its end.
 
-        A callback that removes itself does not wait.
+        So what the callback touches may be closed when this has returned. A callback that removes
+        itself does not wait. C++'s `stop_callback` has the same rule.
+
+        Example:
+            >>> from joinable import CancelScope
+            >>> with CancelScope() as scope:
+            ...     callback = scope.on_cancel(lambda: print("never"))
+            ...     callback.remove()
+            ...     scope.cancel()
+            >>> callback.called
+            False
         """
         settled = self._claim.setdefault("by", _REMOVED)
         if settled is _REMOVED:

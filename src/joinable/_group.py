@@ -134,7 +134,13 @@ class TaskGroup:
 
     @property
     def name(self) -> str:
-        """The group's name; its tasks are named `name-1 (fn)` and so on."""
+        """The group's name; its tasks are named `name-1 (fn)` and so on.
+
+        Example:
+            >>> from joinable import TaskGroup
+            >>> TaskGroup(name="fetchers").name
+            'fetchers'
+        """
         return self._name
 
     @override

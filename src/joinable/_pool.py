@@ -112,7 +112,15 @@ class ThreadPool(Executor):
 
     @property
     def name(self) -> str:
-        """The pool's name; its tasks are named `name-1 (fn)` and so on, its threads `name_0`."""
+        """The pool's name; its tasks are named `name-1 (fn)` and so on, its threads `name_0`.
+
+        Example:
+            >>> from joinable import ThreadPool
+            >>> with ThreadPool(name="mail") as pool:
+            ...     task = pool.submit(len, "hello")
+            >>> pool.name, task.name
+            ('mail', 'mail-1 (len)')
+        """
         return self._name
 
     @override

@@ -85,7 +85,17 @@ class CancelScope(Link):
 
     @property
     def deadline(self) -> float:
-        """The monotonic time at which it stops; infinity without a deadline."""
+        """The monotonic time at which it stops; infinity without a deadline.
+
+        Example:
+            >>> import time
+            >>> from joinable import CancelScope, move_on_after
+            >>> with move_on_after(60) as scope:
+            ...     59 < scope.deadline - time.monotonic() <= 60
+            True
+            >>> CancelScope().deadline
+            inf
+        """
         return self._deadline
 
     @property
@@ -95,7 +105,22 @@ class CancelScope(Link):
 
     @property
     def cancelled_caught(self) -> bool:
-        """Whether the block was cut short, by a `Cancelled` that has stopped at its end."""
+        """Whether the block was cut short, by a `Cancelled` that has stopped at its end.
+
+        A block that was asked to stop and came to its end all the same was not cut short:
+
+        Example:
+            >>> from joinable import CancelScope, sleep
+            >>> with CancelScope() as scope:
+            ...     scope.cancel()
+            ...     sleep(60)
+            >>> scope.cancelled, scope.cancelled_caught
+            (True, True)
+            >>> with CancelScope() as scope:
+            ...     scope.cancel()
+            >>> scope.cancelled, scope.cancelled_caught
+            (True, False)
+        """
         return self._swallowed
 
     @property

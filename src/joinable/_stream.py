@@ -71,7 +71,8 @@ class Stream(Iterator["T_co"]):
     """The results of a `run_each`: an iterator, and a context manager that closes it.
 
     Example:
-        >>> from joinable import run_each
+        >>> from joinable import Stream, run_each
+        >>> stream: Stream[int]
         >>> with run_each(abs, [-1, -2, -3]) as stream:
         ...     first = next(stream)
         >>> first, list(stream)
@@ -106,6 +107,16 @@ class Stream(Iterator["T_co"]):
         """Ask the calls that run to stop, start nothing more, and wait for the end of it.
 
         An error that was not reached goes to `threading.excepthook`. Closing again does nothing.
+
+        Example:
+            >>> import itertools
+            >>> from joinable import run_each
+            >>> stream = run_each(abs, itertools.count(-1))
+            >>> next(stream)
+            1
+            >>> stream.close()
+            >>> next(stream, "closed")
+            'closed'
 
         Raises:
             KeyboardInterrupt: Ctrl-C. The first one is raised when all has ended, the second at

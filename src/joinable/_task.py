@@ -50,12 +50,12 @@ class Task(Outcome["T"]):
     Thread-safety: every method may be called by any thread at any time.
 
     Example:
-        >>> from joinable import spawn
-        >>> task = spawn(pow, 2, 5)
+        >>> from joinable import Task, spawn
+        >>> task: Task[int] = spawn(pow, 2, 5)
         >>> task.result()
         32
-        >>> task.done()
-        True
+        >>> task.done(), task.running(), task.cancelled()
+        (True, False, False)
     """
 
     report_after: float | None = None
@@ -70,7 +70,15 @@ class Task(Outcome["T"]):
 
         @property
         def name(self) -> str:
-            """The name that errors and pictures show; it may be set."""
+            """The name that errors and pictures show; it may be set.
+
+            Example:
+                >>> from joinable import TaskGroup
+                >>> with TaskGroup(name="sums") as group:
+                ...     task = group.spawn(sum, [1, 2])
+                >>> task.name
+                'sums-1 (sum)'
+            """
             return self._name
 
         @name.setter
@@ -133,6 +141,13 @@ class Task(Outcome["T"]):
         Called on the thread of a running event loop it gives a `RuntimeError` for a
         `StopIteration`, which no coroutine can raise (PEP 479).
 
+        Example:
+            >>> from joinable import spawn
+            >>> spawn(int, "40").exception() is None
+            True
+            >>> spawn(int, "forty").exception()
+            ValueError("invalid literal for int() with base 10: 'forty'")
+
         Args:
             timeout: As for `result`.
 
@@ -164,6 +179,13 @@ class Task(Outcome["T"]):
 
         Callbacks run one after the other, in the order they were added, on the thread that
         completes the task, outside every lock. What one raises is logged, as a Future does.
+
+        Example:
+            >>> from joinable import spawn
+            >>> task = spawn(pow, 2, 5)
+            >>> task.join()
+            >>> task.add_done_callback(lambda done: print("got", done.result()))
+            got 32
         """
         self._asked = True
         with self._mutex:
@@ -181,6 +203,15 @@ class Task(Outcome["T"]):
         A call that was asked stops at its next wait in the library, or `checkpoint()`; one that
         waits there wakes at once. `cancelled()` is true when it has stopped for that reason. A call
         that ends in another way all the same keeps its result or its error.
+
+        Example:
+            >>> from joinable import ThreadPool, sleep
+            >>> with ThreadPool(1) as pool:
+            ...     task = pool.submit(sleep, 60)
+            ...     task.cancel()
+            True
+            >>> task.cancelled(), task.cancel()
+            (True, True)
 
         Returns:
             True when the task is cancelled, now or earlier, or was asked to stop; False when it has
@@ -203,6 +234,19 @@ class Task(Outcome["T"]):
         """Mark the call as started; False when it must not run because it was cancelled.
 
         For executors and tests, as in `concurrent.futures`.
+
+        Example:
+            >>> from joinable import Task
+            >>> task: Task[int] = Task()
+            >>> task.set_running_or_notify_cancel(), task.running()
+            (True, True)
+            >>> task.set_result(3)
+            >>> cancelled: Task[int] = Task()
+            >>> cancelled.cancel(), cancelled.set_running_or_notify_cancel()
+            (True, False)
+
+        Raises:
+            RuntimeError: It was marked before.
         """
         with self._mutex:
             if self._state in CANCELLED_STATES:
@@ -216,6 +260,13 @@ class Task(Outcome["T"]):
     def set_result(self, result: T) -> None:
         """Complete the task with what its call returned: for executors and tests.
 
+        Example:
+            >>> from joinable import Task
+            >>> task: Task[int] = Task()
+            >>> task.set_result(3)
+            >>> task.result()
+            3
+
         Raises:
             InvalidStateError: It is done already.
         """
@@ -225,6 +276,13 @@ class Task(Outcome["T"]):
     @override
     def set_exception(self, exception: BaseException | None) -> None:
         """Complete the task with what its call raised: for executors and tests.
+
+        Example:
+            >>> from joinable import Task
+            >>> task: Task[int] = Task()
+            >>> task.set_exception(KeyError("lost"))
+            >>> task.exception()
+            KeyError('lost')
 
         Raises:
             InvalidStateError: It is done already.

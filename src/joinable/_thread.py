@@ -57,10 +57,10 @@ class Thread(Running["T"], _Standard):
 
     Example:
         >>> from joinable import Thread
-        >>> thread = Thread(target=sum, args=([1, 2, 3],))
+        >>> thread = Thread(target=sum, args=([1, 2, 3],), name="adder")
         >>> thread.start()
-        >>> thread.result()
-        6
+        >>> thread.result(), thread.name
+        (6, 'adder')
 
     A subclass may override `run()` and return a value:
 
@@ -186,6 +186,13 @@ class Thread(Running["T"], _Standard):
 
         The wait ends with the scope around it, too; the thread goes on then.
 
+        Example:
+            >>> from joinable import spawn
+            >>> thread = spawn(int, "forty")
+            >>> thread.join()  # raises nothing of the call's
+            >>> thread.is_alive(), type(thread.exception())
+            (False, <class 'ValueError'>)
+
         Args:
             timeout: Wait so many seconds at most. None: as long as it takes.
 
@@ -215,6 +222,15 @@ class Thread(Running["T"], _Standard):
         A call that was asked stops at its next wait in the library, or `checkpoint()`; one that
         waits there wakes at once. `cancelled()` is true when it has stopped for that reason. A call
         that ends in another way all the same keeps its result or its error.
+
+        Example:
+            >>> from joinable import sleep, spawn
+            >>> thread = spawn(sleep, 60)
+            >>> thread.cancel()
+            True
+            >>> thread.join()
+            >>> thread.cancelled()
+            True
 
         Returns:
             True when it is cancelled, now or earlier, or asked to stop; False when it has ended.

@@ -182,6 +182,17 @@ class ThreadLocal(Generic["T"]):
         """Close the value of this thread or task now; the next `get` makes one.
 
         What `on_exit` raises is raised here. Nothing happens where there is no value.
+
+        Example:
+            >>> from joinable import ThreadLocal
+            >>> words: ThreadLocal[list[str]] = ThreadLocal(list, on_exit=print)
+            >>> words.get().append("tea")
+            >>> words.delete()
+            ['tea']
+            >>> words.get()
+            []
+            >>> words.delete()
+            []
         """
         here = self._here()
         before = here.get("owned")

@@ -164,7 +164,16 @@ class Barrier(threading.Barrier):
 
     @override
     def reset(self) -> None:
-        """Make it as new; whoever waits gets a `threading.BrokenBarrierError`."""
+        """Make it as new; whoever waits gets a `threading.BrokenBarrierError`.
+
+        Example:
+            >>> from joinable.sync import Barrier
+            >>> barrier = Barrier(2)
+            >>> barrier.abort()
+            >>> barrier.reset()
+            >>> barrier.broken
+            False
+        """
         with self._cond:
             self._next_is_broken = False
             if self._count == 0:

@@ -134,6 +134,20 @@ class Condition(threading.Condition):
     def wait_for(self, predicate: Callable[[], T], timeout: float | None = None) -> T:
         """Wait until `predicate()` is true; return what it returned last.
 
+        Example:
+            >>> from joinable import spawn
+            >>> from joinable.sync import Condition
+            >>> condition, letters = Condition(), []
+            >>> def deliver() -> None:
+            ...     with condition:
+            ...         letters.append("from Ada")
+            ...         condition.notify()
+            >>> with condition:
+            ...     postman = spawn(deliver)
+            ...     condition.wait_for(lambda: letters, timeout=10)
+            ['from Ada']
+            >>> postman.join()
+
         Args:
             predicate: Called with the lock held, first of all and after each notification.
             timeout: Wait so many seconds at most. None: as long as it takes.

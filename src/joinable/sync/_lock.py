@@ -80,6 +80,15 @@ class Lock:
     def release(self) -> None:
         """Let the lock go.
 
+        Example:
+            >>> from joinable.sync import Lock
+            >>> lock = Lock()
+            >>> lock.acquire(), lock.locked()
+            (True, True)
+            >>> lock.release()
+            >>> lock.locked()
+            False
+
         Raises:
             RuntimeError: Nobody has it.
         """
@@ -87,7 +96,14 @@ class Lock:
         self._wake_next()
 
     def locked(self) -> bool:
-        """Tell whether somebody has the lock."""
+        """Tell whether somebody has the lock; by the time you look, that may be over.
+
+        Example:
+            >>> from joinable.sync import Lock
+            >>> with (lock := Lock()):
+            ...     lock.locked()
+            True
+        """
         return self._lock.locked()
 
     def __enter__(self) -> bool:

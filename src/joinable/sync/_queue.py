@@ -29,7 +29,7 @@ if sys.version_info >= (3, 13):
 else:
 
     class ShutDown(Exception):  # noqa: N818  the standard library's name, from 3.13 on
-        """Say that the queue has been shut down."""
+        """Say that the queue has been shut down; the standard library's own from 3.13 on."""
 
 
 class Queue(queue.Queue["T"]):
@@ -126,6 +126,21 @@ class Queue(queue.Queue["T"]):
     def join(self) -> None:
         """Wait until every item that was put has been reported by `task_done`.
 
+        Example:
+            >>> from joinable import spawn
+            >>> from joinable.sync import Queue
+            >>> jobs: Queue[str] = Queue()
+            >>> done: list[str] = []
+            >>> def work() -> None:
+            ...     done.append(jobs.get())
+            ...     jobs.task_done()
+            >>> jobs.put("sweep")
+            >>> worker = spawn(work)
+            >>> jobs.join()
+            >>> done
+            ['sweep']
+            >>> worker.join()
+
         Raises:
             Cancelled: A scope in force asks it to stop.
         """
@@ -139,6 +154,21 @@ class Queue(queue.Queue["T"]):
         self, immediate: bool = False
     ) -> None:
         """Take no more items: `put` raises `ShutDown` from now on, `get` once the queue is empty.
+
+        Whoever waits in `put` or `get` is woken.
+
+        Example:
+            >>> from joinable.sync import Queue, ShutDown
+            >>> jobs: Queue[str] = Queue()
+            >>> jobs.put("sweep")
+            >>> jobs.shutdown()
+            >>> jobs.get()
+            'sweep'
+            >>> try:
+            ...     jobs.get()
+            ... except ShutDown:
+            ...     print("no more jobs")
+            no more jobs
 
         Args:
             immediate: Drop what is in the queue, and count it as done for `join`.

@@ -19,6 +19,21 @@ class Unwind(BaseException):
 class ScheduleError(AssertionError):
     """A schedule under which the explored function fails; its cause is the failure itself.
 
+    Example:
+        >>> from joinable import spawn
+        >>> from joinable.testing import ScheduleError, explore
+        >>> def test() -> None:
+        ...     said: list[str] = []
+        ...     threads = [spawn(said.append, word) for word in ("tea", "milk")]
+        ...     for thread in threads:
+        ...         thread.join()
+        ...     assert said == ["tea", "milk"], said
+        >>> try:
+        ...     _ = explore(test)
+        ... except ScheduleError as found:
+        ...     print(repr(found.__cause__))
+        AssertionError(['milk', 'tea'])
+
     Attributes:
         schedule: The forced switches, as a string for `replay`.
         interleaving: The switches of the failing run, by thread, with their source lines.
@@ -38,7 +53,17 @@ class ScheduleError(AssertionError):
 
 
 class DeadlockError(RuntimeError):
-    """No thread can ever go on; names each blocked thread and the line where it waits."""
+    """No thread can ever go on; names each blocked thread and the line where it waits.
+
+    Example:
+        >>> import threading
+        >>> from joinable.testing import DeadlockError, ScheduleError, explore
+        >>> try:
+        ...     _ = explore(lambda: threading.Event().wait(), runs=1)
+        ... except ScheduleError as found:
+        ...     print(isinstance(found.__cause__, DeadlockError))
+        True
+    """
 
     def __init__(self, blocked: Sequence[str]) -> None:
         self.blocked: tuple[str, ...] = tuple(blocked)
@@ -47,7 +72,21 @@ class DeadlockError(RuntimeError):
 
 
 class StepLimitError(RuntimeError):
-    """A run went on for more than `max_steps` points: something spins."""
+    """A run went on for more than `max_steps` points: something spins.
+
+    Example:
+        >>> import threading
+        >>> from joinable.testing import ScheduleError, StepLimitError, explore
+        >>> def spin() -> None:
+        ...     lock = threading.Lock()
+        ...     while lock.acquire():
+        ...         lock.release()
+        >>> try:
+        ...     _ = explore(spin, runs=1, max_steps=50)
+        ... except ScheduleError as found:
+        ...     print(isinstance(found.__cause__, StepLimitError))
+        True
+    """
 
     def __init__(self, max_steps: int, running: str) -> None:
         self.max_steps = max_steps
@@ -68,7 +107,19 @@ class LeftoverError(RuntimeError):
 
 
 class UnseenBlockError(RuntimeError):
-    """A thread blocks, or computes, where the scheduler cannot see it."""
+    """A thread blocks, or computes, where the scheduler cannot see it.
+
+    It is found after ten seconds of real time, and the message shows where the thread is:
+
+    Example:
+        >>> from joinable.testing import UnseenBlockError
+        >>> error = UnseenBlockError("reader", 10, "  File ..., in recv")
+        >>> print(error)  # doctest: +NORMALIZE_WHITESPACE
+        thread 'reader' reached no point for 10 s of real time: it blocks in C, or on a lock made
+        before the exploration, or computes without end. Make what it waits for inside the explored
+        function.
+          File ..., in recv
+    """
 
     def __init__(self, name: str, seconds: float, stack: str) -> None:
         super().__init__(

@@ -23,6 +23,8 @@ class Call:
         Call('put', 1, block=False)
         >>> Call("put", 1) == Call("put", 1)
         True
+        >>> Call("index", "b").name, Call("index", "b").on(["a", "b"])
+        ('index', 1)
 
     Args:
         name: The method.

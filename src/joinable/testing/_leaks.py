@@ -45,6 +45,18 @@ __all__ = ["LeakError", "no_leaks"]
 class LeakError(AssertionError):
     """A block has left something behind; each is told in a line of its own.
 
+    Example:
+        >>> import threading
+        >>> from joinable.testing import LeakError, no_leaks
+        >>> gate = threading.Event()
+        >>> try:
+        ...     with no_leaks(grace=0.01):
+        ...         threading.Thread(target=gate.wait).start()
+        ... except LeakError as left:
+        ...     print(len(left.threads), len(left.tasks), len(left.errors))
+        1 0 0
+        >>> gate.set()
+
     Attributes:
         threads: The threads that are still alive.
         tasks: The tasks that have not ended.

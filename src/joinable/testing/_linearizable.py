@@ -33,6 +33,24 @@ WIDEST = 20_000
 class LinearizabilityError(AssertionError):
     """A history that no order of its operations explains.
 
+    Example:
+        >>> import queue
+        >>> from joinable.testing import LinearizabilityError, ScheduleError, check_linearizable
+        >>> class Stack(queue.SimpleQueue):
+        ...     def put(self, item):
+        ...         super().put(item)
+        ...         return self.qsize()
+        >>> class Model:
+        ...     size = 0
+        ...     def put(self, item):
+        ...         self.size += 1
+        ...         return self.size
+        >>> try:
+        ...     _ = check_linearizable(Stack, [[("put", 1)], [("put", 2)]], Model, watch=[Stack])
+        ... except ScheduleError as found:
+        ...     print(isinstance(found.__cause__, LinearizabilityError))
+        True
+
     Attributes:
         timeline: The operations, when each began and ended, and what came of it.
         explanation: The longest order that fits, and why nothing can come after it.

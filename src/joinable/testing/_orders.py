@@ -47,7 +47,14 @@ class WouldBlock(Exception):  # noqa: N818  (nothing has gone wrong: it is how a
 
 
 class SearchLimitError(RuntimeError):
-    """A history has too many orders to look through."""
+    """A history has too many orders to look through.
+
+    Example:
+        >>> from joinable.testing import SearchLimitError
+        >>> print(SearchLimitError(40))  # doctest: +NORMALIZE_WHITESPACE
+        no answer after 500000 steps of the model, for a history of 40 operations:
+        use fewer threads, or fewer operations in each
+    """
 
     def __init__(self, operations: int) -> None:
         super().__init__(

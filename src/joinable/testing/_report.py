@@ -18,6 +18,13 @@ if TYPE_CHECKING:
 class Report:
     """What was explored without a failure.
 
+    Example:
+        >>> from joinable import run_all
+        >>> from joinable.testing import Report, explore
+        >>> report: Report = explore(lambda: run_all([int, int]), runs=20)
+        >>> report.runs, report.exhausted, report.diverged
+        (20, False, 0)
+
     Attributes:
         runs: Schedules that were run.
         exhausted: True when these were all the schedules there are within the bound of

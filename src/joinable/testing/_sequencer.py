@@ -33,11 +33,35 @@ __all__ = ["MissingStepError", "SequenceError", "Sequencer"]
 
 
 class SequenceError(RuntimeError):
-    """A step cannot run: its number was used before, or a step before it failed."""
+    """A step cannot run: its number was used before, or a step before it failed.
+
+    Example:
+        >>> from joinable.testing import SequenceError, Sequencer
+        >>> seq = Sequencer()
+        >>> with seq(0):
+        ...     pass
+        >>> try:
+        ...     with seq(0):
+        ...         pass
+        ... except SequenceError as error:
+        ...     print(error)
+        step 0 was used before: give each block its own number
+    """
 
 
 class MissingStepError(SequenceError, TimeoutError):
-    """A step waited in vain for a lower one, which its message names."""
+    """A step waited in vain for a lower one, which its message names.
+
+    Example:
+        >>> from joinable.testing import MissingStepError, Sequencer
+        >>> seq = Sequencer(timeout=0.01)
+        >>> try:
+        ...     with seq(1):
+        ...         pass
+        ... except MissingStepError as error:
+        ...     print(error)
+        step 1 waited 0.01 s in vain for step 0, which no thread has begun
+    """
 
 
 class Sequencer:
