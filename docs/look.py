@@ -18,6 +18,8 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from typing_extensions import override
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -64,6 +66,7 @@ ENOUGH = 4.5  # what WCAG asks for
 class Quiet(http.server.SimpleHTTPRequestHandler):
     """Serve the site, and say nothing."""
 
+    @override
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002  the base's name
         pass
 

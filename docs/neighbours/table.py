@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import amounts
-import answers
+import behaviour
 import stopping
 from tools import TOOLS, VERSIONED, run_self
 
@@ -25,26 +25,26 @@ if TYPE_CHECKING:
 PAGE = Path(__file__).parents[1] / "_neighbours.inc"
 
 ROWS: dict[str, tuple[str, Callable[[str], bool]]] = {
-    "error": ("An error reaches the caller", answers.an_error_reaches_the_caller),
-    "unasked": ("An error nobody asks for is shown", answers.an_unasked_error_is_shown),
+    "error": ("An error reaches the caller", behaviour.an_error_reaches_the_caller),
+    "unasked": ("An error nobody asks for is shown", behaviour.an_unasked_error_is_shown),
     "timeout": ("A wait can have a timeout", stopping.a_wait_has_a_timeout),
     "where": ("... which says where the call is stuck", stopping.a_timeout_says_where),
     "stop": (
         "Cancelling wakes a thread that waits in a queue",
         stopping.a_waiting_thread_can_be_stopped,
     ),
-    "context": ("A call sees the caller's context variables", answers.context_is_carried),
+    "context": ("A call sees the caller's context variables", behaviour.context_is_carried),
     "window": ("A lazy map takes its input as results are used", amounts.a_map_keeps_a_window),
     "ctrl-c": ("Ctrl-C ends a program whose queue is full", amounts.ctrl_c_ends_it),
-    "types": ("Several results are one typed tuple", answers.several_results_are_a_typed_tuple),
-    "free": ("Free threading is declared", answers.free_threading_is_declared),
-    "loop": ("Works without an event loop", answers.no_event_loop_is_needed),
-    "package": ("Comes with Python", answers.takes_no_package),
+    "types": ("Several results are one typed tuple", behaviour.several_results_are_a_typed_tuple),
+    "free": ("Free threading is declared", behaviour.free_threading_is_declared),
+    "loop": ("Works without an event loop", behaviour.no_event_loop_is_needed),
+    "package": ("Comes with Python", behaviour.takes_no_package),
     "sockets": (
         "Waits for sockets without a thread each",
-        answers.waits_for_sockets_without_threads,
+        behaviour.waits_for_sockets_without_threads,
     ),
-    "process": ("Runs such calls in processes, too", answers.the_same_runs_in_a_process),
+    "process": ("Runs such calls in processes, too", behaviour.the_same_runs_in_a_process),
 }
 
 
@@ -71,7 +71,7 @@ def table() -> str:
 def main() -> None:
     match sys.argv[1:]:
         case ["forget", tool]:
-            answers.FORGETTING[tool]()
+            behaviour.FORGETTING[tool]()
         case ["fill", tool]:
             print("begun", flush=True)
             amounts.FILLING[tool]()

@@ -687,7 +687,8 @@ FAULTS = {
         _Worker,
         "_do",
         "        pool.idle.append(self)\n        if pool.watchers:  # again",
-        "        told = pool.watchers.copy()\n        pool.idle.append(self)\n        if told:  # again",
+        "        told = pool.watchers.copy()\n        pool.idle.append(self)\n"
+        "        if told:  # again",
         one_is_waited_for_until_it_is_idle,
     ),
     "who comes is not known for a moment": Fault(
