@@ -67,7 +67,7 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
     """Serve the site, and say nothing."""
 
     @override
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  the base's name
+    def log_message(self, format: str, *args: object) -> None:
         pass
 
 
