@@ -48,6 +48,8 @@ if TYPE_CHECKING:
 
     from joinable._typing import Lock
 
+    Watcher = Callable[[threading.Thread | None], object]
+
 __all__ = ["IDLE", "Job", "idle", "is_worker", "start", "unwatch", "watch"]
 
 _LOGGER = logging.getLogger("joinable")
@@ -123,7 +125,7 @@ class _Worker:
         pool = self.pool
         pool.here[thread] = None  # first: it is in one of the two at any moment
         pool.coming.pop(self, None)
-        pool.tell()
+        pool.tell(None)
         job: Job | None = self.box.pop("job")
         while job is not None:
             clean = self._do(job, pool, record)
@@ -135,7 +137,7 @@ class _Worker:
             _runtime.at_rest()
             job = self._next(pool, thread)
         del pool.here[thread]  # from here on there is nothing to wait for but its end
-        pool.tell()
+        pool.tell(None)
         record.end_thread()
         pool.leaving.pop(thread, None)
 
@@ -151,9 +153,11 @@ class _Worker:
         if clean:
             if thread.name != self.name:
                 thread.name = self.name
+            if pool.watchers:  # first: what it is given from there on is another job
+                pool.tell(thread)
             pool.idle.append(self)
-            if pool.watchers:
-                pool.tell()
+            if pool.watchers:  # again: for who has come meanwhile, and who waits until it is listed
+                pool.tell(thread)
         else:
             pool.leaving[thread] = None  # before anybody is told: the exit looks for it there
         if mine:
@@ -184,13 +188,13 @@ class _Pool:
         self.leaving: dict[threading.Thread, None] = {}  # they close what is theirs, and end
         self.coming: dict[_Worker, None] = {}  # started, and nobody knows their thread yet
         self.here: dict[threading.Thread, None] = {}  # they do a job, or may do another one
-        self.watchers: list[Callable[[], object]] = []
+        self.watchers: list[Watcher] = []
         self.numbers = itertools.count(1)
 
-    def tell(self) -> None:
-        """Tell those who watch that a worker has come, has become idle, or goes."""
+    def tell(self, idle: threading.Thread | None) -> None:
+        """Tell those who watch that this worker becomes idle, or that one has come or goes."""
         for watcher in self.watchers.copy():
-            watcher()
+            watcher(idle)
 
 
 _pool = _Pool()
@@ -233,12 +237,16 @@ def idle() -> list[threading.Thread]:
     return [worker.thread for worker in list(_pool.idle) if worker.thread is not None]
 
 
-def watch(tell: Callable[[], object]) -> None:
-    """Call `tell` from now on when what `idle` and `is_worker` answer may have changed."""
+def watch(tell: Watcher) -> None:
+    """Call `tell` with each worker that becomes idle from now on; with None if one comes or goes.
+
+    It is called in that thread, before it is listed as idle, and after that, when others may have
+    given it another job.
+    """
     _pool.watchers.append(tell)
 
 
-def unwatch(tell: Callable[[], object]) -> None:
+def unwatch(tell: Watcher) -> None:
     """Call it no more; a call that is under way may still come."""
     with contextlib.suppress(ValueError):  # another pool's, by now
         _pool.watchers.remove(tell)

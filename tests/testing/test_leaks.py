@@ -287,6 +287,58 @@ def test_a_worker_that_has_not_come_yet_is_waited_for(monkeypatch: pytest.Monkey
 
 
 @pytest.mark.usefixtures("workers_of_its_own")
+def test_what_a_worker_is_given_that_was_busy_before_is_the_blocks(gate: threading.Event) -> None:
+    """Force it: 1. a worker has a job, 2. the block begins, 3. it is idle, and gets another."""
+    first, seen = Gate(), list[threading.Thread]()
+
+    def run(wait: Callable[[], object]) -> None:
+        def job(_: _workers.Job) -> bool:
+            seen.append(threading.current_thread())
+            return wait() is not None
+
+        _workers.start(_workers.Job(job, bool))
+
+    run(first)
+    assert first.begun.wait(PATIENCE)
+    with pytest.raises(LeakError, match="'joinable-worker-1', started before"), no_leaks(grace=0.1):
+        first.may_end.set()
+        until(_workers.idle)
+        run(gate.wait)
+    gate.set()
+    until(_workers.idle)
+    assert seen[0] is seen[1]
+
+
+@pytest.mark.usefixtures("workers_of_its_own")
+def test_what_a_worker_does_from_before_is_none(gate: threading.Event) -> None:
+    _workers.start(_workers.Job(lambda _: gate.wait(), bool))
+    with no_leaks(grace=0):
+        pass
+    gate.set()
+    until(_workers.idle)
+
+
+@pytest.mark.usefixtures("workers_of_its_own")
+def test_what_a_worker_does_that_was_on_its_way_before_is_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Force it: 1. its thread is there, 2. the block begins, 3. it begins its job."""
+    may_begin, gate, real = threading.Event(), Gate(), _workers._Worker.live
+
+    def live(worker: _workers._Worker) -> None:
+        assert may_begin.wait(PATIENCE)
+        real(worker)
+
+    monkeypatch.setattr(_workers._Worker, "live", live)
+    _workers.start(_workers.Job(lambda _: gate() == 0, bool))
+    with no_leaks(grace=0):
+        may_begin.set()
+        assert gate.begun.wait(PATIENCE)
+    gate.may_end.set()
+    until(_workers.idle)
+
+
+@pytest.mark.usefixtures("workers_of_its_own")
 def test_a_worker_that_goes_on_has_its_moment_of_grace(gate: threading.Event) -> None:
     with pytest.raises(LeakError, match="'joinable-worker-1'"), no_leaks(grace=0.01):
         _workers.start(_workers.Job(lambda _: gate.wait(), bool))

@@ -676,18 +676,11 @@ FAULTS = {
         "pass",
         one_that_nobody_needs_ends,
     ),
-    "who has become idle does not tell": Fault(
+    "who becomes idle tells only before that": Fault(
         _Worker,
         "_do",
-        "if pool.watchers:",
-        "if False:",
-        one_is_waited_for_until_it_is_idle,
-    ),
-    "who has become idle looks first for somebody to tell": Fault(
-        _Worker,
-        "_do",
-        "        pool.idle.append(self)\n        if pool.watchers:\n",
-        "        told = pool.watchers.copy()\n        pool.idle.append(self)\n        if told:\n",
+        "        pool.idle.append(self)\n        if pool.watchers:",
+        "        pool.idle.append(self)\n        if False:",
         one_is_waited_for_until_it_is_idle,
     ),
     "who comes is not known for a moment": Fault(
@@ -708,7 +701,7 @@ FAULTS = {
     "who goes does not tell": Fault(
         _Worker,
         "live",
-        "from here on there is nothing to wait for but its end\n    pool.tell()\n",
+        "from here on there is nothing to wait for but its end\n    pool.tell(None)\n",
         "from here on there is nothing to wait for but its end\n",
         one_that_goes_is_waited_for_until_it_has_ended,
     ),

@@ -34,7 +34,7 @@ from joinable._typing import override
 from joinable.testing._waits import HELPER
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
     from types import TracebackType
 
     Allowed = str | Iterable[str] | Callable[[threading.Thread], bool]
@@ -134,6 +134,7 @@ class NoLeaks(contextlib.ContextDecorator):
         self._before: list[threading.Thread] | None = None
         self._watched: frozenset[int] = frozenset()
         self._begun: dict[int, Task[object]] = {}
+        self._rested: list[threading.Thread | None] = []
 
     @override
     def _recreate_cm(self) -> Self:
@@ -156,7 +157,9 @@ class NoLeaks(contextlib.ContextDecorator):
             raise RuntimeError("this no_leaks() is in use: make one for each block")
         _starts.follow()
         self._watched = frozenset(_unasked.watched())
-        # An idle worker is none of what was there before: what it is given now is the block's.
+        # An idle worker is none of what was there before: what it is given now is the block's. One
+        # that is busy is, until it has become idle.
+        _workers.watch(self._rested.append)
         idle = _workers.idle()
         self._before = [thread for thread in threading.enumerate() if thread not in idle]
         _events.observe(self._saw)
@@ -172,8 +175,10 @@ class NoLeaks(contextlib.ContextDecorator):
         """Look at what is there now."""
         before, self._before = self._before or [], None
         try:
-            leaks = self._look(before)
+            leaks = self._look([thread for thread in before if _is_new(thread, self._rested)])
         finally:
+            _workers.unwatch(self._rested.append)
+            self._rested.clear()
             _events.unobserve(self._saw)
             _starts.unfollow()
             self._begun.clear()
@@ -250,7 +255,7 @@ class NoLeaks(contextlib.ContextDecorator):
 _ENDS = (_events.Kind.DONE, _events.Kind.CANCELLED)
 
 
-def _is_new(thread: threading.Thread | None, known: list[threading.Thread]) -> bool:
+def _is_new(thread: threading.Thread | None, known: Sequence[threading.Thread | None]) -> bool:
     # Not `in`: a subclass may say that two threads are equal.
     return all(thread is not other for other in known)
 
@@ -271,7 +276,11 @@ def outlast(thread: threading.Thread, deadline: float) -> bool:
     The deadline is one of real time.
     """
     news = threading.Event()
-    _workers.watch(news.set)
+
+    def tell(_: threading.Thread | None) -> None:
+        news.set()
+
+    _workers.watch(tell)
     try:
         while True:
             news.clear()  # first: what is told from here on may be seen below, or not
@@ -282,7 +291,7 @@ def outlast(thread: threading.Thread, deadline: float) -> bool:
             if not news.wait(_left(deadline)):
                 return False
     finally:
-        _workers.unwatch(news.set)
+        _workers.unwatch(tell)
     # A thread that is about to start, or that Python did not start, cannot be joined.
     with contextlib.suppress(RuntimeError):
         _join(thread, _left(deadline))
