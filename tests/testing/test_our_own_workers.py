@@ -676,19 +676,11 @@ FAULTS = {
         "pass",
         one_that_nobody_needs_ends,
     ),
-    "who has become idle does not tell": Fault(
+    "who becomes idle tells only before that": Fault(
         _Worker,
         "_do",
         "        pool.idle.append(self)\n        if pool.watchers:",
         "        pool.idle.append(self)\n        if False:",
-        one_is_waited_for_until_it_is_idle,
-    ),
-    "who has become idle looks first for somebody to tell": Fault(
-        _Worker,
-        "_do",
-        "        pool.idle.append(self)\n        if pool.watchers:  # again",
-        "        told = pool.watchers.copy()\n        pool.idle.append(self)\n"
-        "        if told:  # again",
         one_is_waited_for_until_it_is_idle,
     ),
     "who comes is not known for a moment": Fault(
