@@ -370,7 +370,9 @@ class TestErrorsOfTheObject:
         (error,) = unraised
         assert isinstance(error, BoomError)
         assert "in the progress object of the run_each at " in error.__notes__[0]
-        assert [frame.name for frame in traceback.extract_tb(error.__traceback__)][1:] == ["advance"]
+        assert [frame.name for frame in traceback.extract_tb(error.__traceback__)][1:] == [
+            "advance"
+        ]
 
     def test_one_of_finish_costs_no_result(
         self, shown: Shown, unraised: list[BaseException | None]

@@ -83,10 +83,13 @@ STEPS = """
 
 class TestATerminal:
     def test_a_bar_is_full_at_the_end(self) -> None:
-        code = STEPS + """
+        code = (
+            STEPS
+            + """
     got = sum(joinable.run_each(step, range(30), max_workers=4, progress="steps"))
     print(got)
     """
+        )
         done, lines = in_a_terminal(code)
         assert done == 0
         bar, printed = lines
@@ -96,29 +99,38 @@ class TestATerminal:
         assert printed == "435"
 
     def test_a_bar_of_run_all_has_no_label_unless_it_is_given_one(self) -> None:
-        code = STEPS + """
+        code = (
+            STEPS
+            + """
     joinable.run_all([lambda: step(1)] * 5, progress=True)
     """
+        )
         done, (bar,) = in_a_terminal(code)
         assert done == 0
         assert bar.startswith("100%|")
         assert " 5/5 [" in bar
 
     def test_where_nobody_knows_how_many_there_are_it_counts(self) -> None:
-        code = STEPS + """
+        code = (
+            STEPS
+            + """
     list(joinable.run_each(step, iter(range(7)), progress="steps"))
     """
+        )
         done, (bar,) = in_a_terminal(code)
         assert done == 0
         assert bar.startswith("steps: 7it [")
 
     def test_an_error_comes_in_a_line_of_its_own(self) -> None:
-        code = STEPS + """
+        code = (
+            STEPS
+            + """
     def fail(number):
         step(number)
         return 1 // (3 - number)
     list(joinable.run_each(fail, range(10), max_workers=1, progress="steps"))
     """
+        )
         done, lines = in_a_terminal(code)
         assert done == 1
         assert " 4/10 [" in lines[0]
@@ -126,11 +138,14 @@ class TestATerminal:
         assert "ZeroDivisionError" in lines[-2]
 
     def test_a_stream_that_is_open_at_the_end_of_the_program_is_finished(self) -> None:
-        code = STEPS + """
+        code = (
+            STEPS
+            + """
     import threading
     results = joinable.run_each(step, iter(int, 1), max_workers=2, progress="steps")
     print(next(results), file=sys.stderr)
     """
+        )
         done, lines = in_a_terminal(code)
         assert done == 0
         assert "it [" in lines[-1]
@@ -267,7 +282,9 @@ class TestRich:
     ) -> None:
         with pytest.raises(ZeroDivisionError):
             run_all(
-                [lambda: 1 // 0, int, int], max_workers=1, progress=RichProgress(progress, label="a")
+                [lambda: 1 // 0, int, int],
+                max_workers=1,
+                progress=RichProgress(progress, label="a"),
             )
         (task,) = progress.tasks
         assert (task.completed, task.total) == (1, 3)
@@ -278,9 +295,7 @@ class TestRich:
             with pytest.raises(TypeError, match=r"progress must be a rich.progress.Progress"):
                 RichProgress(wrong)  # type: ignore[arg-type]
 
-    def test_what_belongs_in_an_adapter_is_told_so(
-        self, progress: rich.progress.Progress
-    ) -> None:
+    def test_what_belongs_in_an_adapter_is_told_so(self, progress: rich.progress.Progress) -> None:
         with pytest.raises(TypeError, match=r"write joinable.progress.RichProgress\(progress\)"):
             run_all([int], progress=progress)  # type: ignore[call-overload]
 
