@@ -35,7 +35,7 @@ from joinable.sync import Lock, Queue, ShutDown
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Sequence
 
-BATCH_LIMIT = 5.0  # seconds that one batch may take, with its wait for the others
+BATCH_LIMIT = 30.0  # seconds that one batch may take, with its wait for the others
 STEPS = 1_000_000  # of sqlite's between two looks whether to stop: some milliseconds
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS orders (

@@ -27,7 +27,7 @@ from typing import NamedTuple
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "docs" / "examples"
 OUTPUTS = EXAMPLES / "output"
-PATIENCE = 60  # seconds after which an example hangs
+PATIENCE = 110  # seconds after which an example hangs, on a busy machine too
 PROMPT = "$ "
 FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
 
