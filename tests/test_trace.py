@@ -63,7 +63,9 @@ def outcomes(timeline: Timeline) -> dict[str, str]:
 
 def test_a_thread_is_a_task_with_its_name_its_place_and_its_thread() -> None:
     with record() as timeline:
-        Thread(target=int, name="first").start()
+        first = Thread(target=int, name="first")
+        first.start()
+        first.join()
         thread = spawn(int)
         thread.result()
         thread.join()
@@ -392,7 +394,7 @@ def test_the_oldest_are_dropped_and_counted_and_what_runs_is_not() -> None:
     assert "run_each-99 (abs 99)" in names
     assert "run_each-0 (abs 0)" not in names
     assert len(names) <= 11
-    assert 90 <= summary.dropped <= 100  # waits of this thread count, too
+    assert summary.dropped >= 90  # and waits of this thread
     assert f"dropped  {summary.dropped} " in str(summary)
 
 
@@ -417,7 +419,9 @@ def test_nothing_of_a_finished_task_is_kept_alive() -> None:
         list(run_each(id, [things.pop()], buffersize=None))
         thread = spawn(things.pop().use)
         thread.join()
-        refs += [weakref.ref(tasks[0]), weakref.ref(tasks[1]), weakref.ref(thread)]
+        refs.append(weakref.ref(tasks[0]))
+        refs.append(weakref.ref(tasks[1]))
+        refs.append(weakref.ref(thread))
         del group, pool, tasks, thread
         gc.collect()
         assert [ref() for ref in refs] == [None] * 9
@@ -437,13 +441,13 @@ def test_all_is_counted_when_many_threads_are_seen_at_once() -> None:
 
 
 def test_a_recording_can_be_looked_at_while_others_write_to_it() -> None:
-    with record(capacity=500) as timeline:
+    with record(capacity=10) as small, record() as timeline:
         counts: list[int] = []
 
         def look() -> None:
             while len(counts) < 20:
-                summary = timeline.summary()
-                counts.append(len(summary.tasks) + summary.dropped)
+                counts.append(len(timeline.summary().tasks))
+                assert len(small.summary().tasks) <= 10 + 4  # the others run
 
         looking = spawn(look)
         while not looking.done():
@@ -451,7 +455,7 @@ def test_a_recording_can_be_looked_at_while_others_write_to_it() -> None:
                 for _ in range(20):
                     group.spawn(checkpoint)
         looking.result()
-    assert counts == sorted(counts)
+    assert counts == sorted(counts)  # what ends at that very moment is not overlooked
 
 
 # -------------------------------------------------------------------- coming and going

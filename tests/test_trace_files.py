@@ -71,7 +71,9 @@ def everything() -> Timeline:
         with suppress(TimeoutError):
             running.result(timeout=0.001)
         Thread(target=int, name=ODD).cancel()
-        Thread(target=int, name=ODD).start()
+        odd = Thread(target=int, name=ODD)
+        odd.start()
+        odd.join()
     gate.set()
     running.join()
     return timeline

@@ -15,8 +15,10 @@ A task is entered by the thread that runs it, and taken out by that thread. Anot
 it up writes that on the entry, and takes out nothing; the runner says when it has left. The id of a
 task is its own as long as it is in an event, so between its start and its end no other one has it.
 
-A snapshot copies what is open first, and then the ring: what ends between the two is in both, and
-is told apart by its identity; nothing is in neither.
+What ends is put in the ring first, and then taken out of what is open. A snapshot copies what is
+open first, and then the ring: what ends meanwhile may be in both, and is known by its identity;
+nothing is in neither. A number may be taken whose entry is not in the ring yet: so while it is full
+and others write to it, a few may count as dropped that are about to come.
 """
 
 # A task's inner names are not for its users, but for the floors that are built on it.
@@ -159,7 +161,8 @@ class Recorder:
         gone = {id(entry.what) for entry in ended}
         running = [each for each in running if id(each) not in gone]
         taken = 1 + max((entry.number for entry in ended), default=-1)
-        return Snapshot(rows, running, ended, taken - len(ended), self._begin, end)
+        dropped = taken - len(ended) if len(ended) == self._ring.maxlen else 0
+        return Snapshot(rows, running, ended, dropped, self._begin, end)
 
     # ---------------------------------------------------------------- on the threads that are seen
 
@@ -176,7 +179,9 @@ class Recorder:
             row.waits.append(Wait(row.number, now, subject, row.open[-1] if row.open else None))
         elif kind is _events.Kind.WOKEN:
             if row.waits:  # else it began before us
-                self._keep(row.waits.pop(), now)
+                wait = row.waits[-1]
+                self._keep(wait, now)
+                row.waits.remove(wait)  # after that: see `snapshot`
         elif kind is _events.Kind.FAILED:
             row.failed = _tell(subject)
         elif isinstance(subject, (Task, _events.Sight)):
@@ -207,9 +212,9 @@ class Recorder:
         elif begun.row != row.number:  # given up: by a timer, or by the group
             begun.given_up = _error_of(task) or "given up"
         else:
-            del self._open[key]
-            row.open.remove(begun)
             self._saw_end(kind, task, begun, now, failed)
+            del self._open[key]  # after that: see `snapshot`
+            row.open.remove(begun)
 
     def _saw_end(
         self,
