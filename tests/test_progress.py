@@ -105,7 +105,7 @@ class TestCounts:
     def test_all_calls_of_a_stream_are_counted(
         self, shown: Shown, buffersize: int | None, ordered: bool
     ) -> None:
-        items = 20_000
+        items = 100_000 if buffersize != 0 else 10_000
         results = run_each(
             abs, range(items), max_workers=8, buffersize=buffersize, ordered=ordered, progress=shown
         )
