@@ -31,6 +31,11 @@ NOT_FOR_USERS = {
     "joinable.ThreadPool.begin_anew": "it is called in the child of a fork",
     "joinable._callback.CancelCallback.call": "the scope calls it",
     "joinable._callback.CancelCallback.look_again": "the timer and the scope call it",
+    **{
+        f"joinable.progress.{bar}.{method}": "run_all and run_each call it"
+        for bar in ("RichProgress", "TqdmProgress")
+        for method in ("start", "advance", "finish")
+    },
 }
 """What has no underscore and is not public all the same, and why."""
 

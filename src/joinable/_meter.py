@@ -64,7 +64,8 @@ class Progress(Protocol):
 
     Example:
         >>> from joinable import run_each
-        >>> class Dots:
+        >>> from joinable.progress import Progress
+        >>> class Dots(Progress):
         ...     def start(self, total):
         ...         print(f"{total} to do", end=": ")
         ...     def advance(self, n):

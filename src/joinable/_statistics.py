@@ -23,6 +23,14 @@ __all__ = [
 class GroupStatistics:
     """The calls of a `TaskGroup`.
 
+    Example:
+        >>> from joinable import GroupStatistics, TaskGroup
+        >>> with TaskGroup(max_workers=2) as group:
+        ...     tasks = [group.spawn(abs, n) for n in range(3)]
+        >>> now: GroupStatistics = group.statistics()
+        >>> now.spawned, now.failed, now.max_workers
+        (3, 0, 2)
+
     Attributes:
         state: "open", or why nothing more is started: "it has failed", say.
         spawned: Calls that the group has taken.
@@ -45,6 +53,14 @@ class GroupStatistics:
 @dataclass(frozen=True, slots=True)
 class PoolStatistics:
     """The calls and threads of a `ThreadPool`.
+
+    Example:
+        >>> from joinable import PoolStatistics, ThreadPool
+        >>> with ThreadPool(2) as pool:
+        ...     results = list(pool.map(abs, range(5)))
+        >>> now: PoolStatistics = pool.statistics()
+        >>> now.submitted, now.waiting, now.state
+        (5, 0, 'shutdown')
 
     Attributes:
         state: "open", or by what it was closed: "shutdown", say.
@@ -75,6 +91,13 @@ class PoolStatistics:
 class LockStatistics:
     """The state of a `Lock`.
 
+    Example:
+        >>> from joinable.sync import Lock, LockStatistics
+        >>> lock = Lock()
+        >>> with lock:
+        ...     lock.statistics() == LockStatistics(locked=True, waiting=0)
+        True
+
     Attributes:
         locked: Whether somebody has it. Who, it does not know: any thread may release it.
         waiting: Threads that wait for it.
@@ -88,6 +111,11 @@ class LockStatistics:
 class ConditionStatistics:
     """The state of a `Condition`.
 
+    Example:
+        >>> from joinable.sync import Condition, ConditionStatistics
+        >>> Condition().statistics() == ConditionStatistics(waiting=0)
+        True
+
     Attributes:
         waiting: Threads that wait for a notification.
     """
@@ -98,6 +126,13 @@ class ConditionStatistics:
 @dataclass(frozen=True, slots=True)
 class EventStatistics:
     """The state of an `Event`.
+
+    Example:
+        >>> from joinable.sync import Event, EventStatistics
+        >>> event = Event()
+        >>> event.set()
+        >>> event.statistics() == EventStatistics(is_set=True, waiting=0)
+        True
 
     Attributes:
         is_set: Whether it is set.
@@ -111,6 +146,13 @@ class EventStatistics:
 @dataclass(frozen=True, slots=True)
 class SemaphoreStatistics:
     """The state of a `Semaphore` or `BoundedSemaphore`.
+
+    Example:
+        >>> from joinable.sync import Semaphore, SemaphoreStatistics
+        >>> permits = Semaphore(3)
+        >>> with permits:
+        ...     permits.statistics() == SemaphoreStatistics(value=2, waiting=0, bound=None)
+        True
 
     Attributes:
         value: Permits that are free.
@@ -127,6 +169,11 @@ class SemaphoreStatistics:
 class BarrierStatistics:
     """The state of a `Barrier`.
 
+    Example:
+        >>> from joinable.sync import Barrier, BarrierStatistics
+        >>> Barrier(2).statistics() == BarrierStatistics(parties=2, waiting=0, broken=False)
+        True
+
     Attributes:
         parties: How many threads have to meet.
         waiting: Threads that are there, and wait for the others.
@@ -141,6 +188,14 @@ class BarrierStatistics:
 @dataclass(frozen=True, slots=True)
 class QueueStatistics:
     """The state of a `Queue`, `LifoQueue` or `PriorityQueue`.
+
+    Example:
+        >>> from joinable.sync import Queue, QueueStatistics
+        >>> jobs = Queue(maxsize=8)
+        >>> jobs.put("sweep")
+        >>> now: QueueStatistics = jobs.statistics()
+        >>> now.size, now.maxsize, now.unfinished
+        (1, 8, 1)
 
     Attributes:
         size: Items in it.

@@ -115,7 +115,16 @@ def _write_past(target: TextIO, text: str) -> bool:
 
 
 class TreeSignal:
-    """What `dump_tree_on_signal` has set up, for as long as it is to be: a context manager, too."""
+    """What `dump_tree_on_signal` has set up, for as long as it is to be: a context manager, too.
+
+    Example:
+        >>> import signal
+        >>> from joinable import dump_tree_on_signal
+        >>> on_demand = dump_tree_on_signal(signal.SIGINT)
+        >>> on_demand.remove()
+        >>> on_demand
+        <dump_tree on SIGINT: off>
+    """
 
     def __init__(self, signum: int, file: TextIO | None) -> None:
         """Install the handler."""

@@ -21,7 +21,17 @@ _WIDE = 44  # characters of a name in the table
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class TaskFacts:
-    """What is known of one task: a call of whatever kind."""
+    """What is known of one task: a call of whatever kind.
+
+    Example:
+        >>> from joinable import run_all
+        >>> from joinable.trace import TaskFacts, record
+        >>> with record() as timeline:
+        ...     numbers = run_all([int])
+        >>> task: TaskFacts = timeline.summary().tasks[0]
+        >>> task.name, task.outcome, task.error
+        ('run_all-0 (int)', 'ok', None)
+    """
 
     name: str
     """Its name, at its end."""
@@ -45,7 +55,17 @@ class TaskFacts:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class ThreadFacts:
-    """What is known of one thread."""
+    """What is known of one thread.
+
+    Example:
+        >>> from joinable import run_all
+        >>> from joinable.trace import ThreadFacts, record
+        >>> with record() as timeline:
+        ...     numbers = run_all([int, int])
+        >>> here: ThreadFacts = timeline.summary().threads[0]
+        >>> here.name, here.tasks
+        ('MainThread', 0)
+    """
 
     name: str
     """Its name; of a worker, that of the worker."""
@@ -61,7 +81,19 @@ class ThreadFacts:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
-    """What a recording comes to. `str()` of it is a table."""
+    """What a recording comes to. `str()` of it is a table.
+
+    Example:
+        >>> from joinable import run_all, sleep
+        >>> from joinable.trace import Summary, record
+        >>> with record() as timeline:
+        ...     results = run_all([int, lambda: sleep(0.01), [].pop], return_exceptions=True)
+        >>> facts: Summary = timeline.summary()
+        >>> facts.count("ok"), facts.failures[0].error
+        (2, 'IndexError: pop from empty list')
+        >>> facts.longest[0].waiting > 0, facts.waiting > 0, facts.running > 0
+        (True, True, True)
+    """
 
     seconds: float
     """How long was recorded."""

@@ -73,7 +73,18 @@ def record(*, capacity: int = 100_000) -> Timeline:
 
 
 class Timeline:
-    """What `record` has recorded; may be looked at, and saved, meanwhile and afterwards."""
+    """What `record` has recorded; may be looked at, and saved, meanwhile and afterwards.
+
+    Example:
+        >>> from joinable import run_all
+        >>> from joinable.trace import Timeline, record
+        >>> def tell(timeline: Timeline) -> str:
+        ...     return f"{len(timeline.summary().tasks)} tasks so far"
+        >>> with record() as timeline:
+        ...     numbers = run_all([int, int])
+        ...     print(tell(timeline))
+        2 tasks so far
+    """
 
     def __init__(self, recorder: Recorder) -> None:
         """Be made by `record`."""
