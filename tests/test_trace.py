@@ -355,7 +355,7 @@ def test_a_wait_that_ends_by_an_error_ends_for_the_recording_too() -> None:
     assert main.waiting > 0.01
     assert all(thread.idle >= 0 for thread in others)
     waiting = [task for task in timeline.summary().tasks if "wait_and" in task.name]
-    assert 0.02 <= waiting[0].waiting < PATIENCE
+    assert 0.018 <= waiting[0].waiting < PATIENCE  # a timed wait may be cut by a hair
 
 
 def test_the_parent_of_a_task_is_the_one_that_has_spawned_it() -> None:

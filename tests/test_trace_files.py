@@ -197,8 +197,8 @@ def test_a_picture_is_xml_with_a_row_for_each_thread(recorded: Timeline, tmp_pat
     assert "failed: ValueError: no <such> thing & more" in failed
     assert "spawned at tests/test_trace_files.py:" in failed
     assert any("has not ended" in title for title in titles)
-    odd = next(title for title in titles if "]]>" in title)
-    assert odd.startswith("<&>\"' ]]> \N{GRINNING FACE} \N{REPLACEMENT CHARACTER}")
+    odd = "<&>\"' ]]> \N{GRINNING FACE} \N{REPLACEMENT CHARACTER}"
+    assert any(title.startswith(odd) for title in titles)
 
 
 def test_colours_say_what_became_of_tasks(recorded: Timeline, tmp_path: Path) -> None:

@@ -285,6 +285,16 @@ def test_small_sites_are_seen_too(pages: int, there: int) -> None:
     assert read(done.stdout)[:2] == ("all seen", there)
 
 
+@pytest.mark.parametrize("suffix", ["svg", "json"])
+def test_a_picture_of_what_its_threads_did_names_every_page(tmp_path: Path, suffix: str) -> None:
+    file = tmp_path / f"crawl.{suffix}"
+    done = run("--pages", "20", "--workers", "2", "--trace", str(file))
+    assert (done.returncode, read(done.stdout)[:2]) == (0, ("all seen", 19))
+    text = file.read_text("utf-8")
+    assert all(f"/{number or ''}" in text for number in range(19))
+    assert "joinable-worker-2" in text
+
+
 def test_each_page_is_asked_for_once_however_many_lead_to_it_and_what_is_broken_twice() -> None:
     paths = [f"/{n}" for n in range(150)]
     everything = linked("/", *paths, "/missing")
@@ -508,6 +518,7 @@ def test_the_server_ends_when_the_crawler_is_killed() -> None:
         (["--pages", "-3"], "--pages: -3 is not at least 1"),
         (["--pages", "many"], "--pages: invalid count value"),
         (["--timeout", "-1"], "--timeout: -1 is not at least 0"),
+        (["--trace", "crawl.png"], "--trace: 'crawl.png' does not end with .svg or .json"),
         (["--timeout", "nan"], "--timeout: nan is not at least 0"),
         (["https://localhost"], "'https://localhost' is not of the form http://host:port"),
         (["localhost:80"], "'localhost:80' is not of the form http://host:port"),
