@@ -81,9 +81,9 @@ def test_the_block_with_a_deadline_is_stopped(capsys: pytest.CaptureFixture[str]
 def test_every_name_it_mentions_exists() -> None:
     names = set(re.findall(r"\bjoinable\.(\w+)", README))
     assert {"Thread", "spawn", "threaded", "run_all"} <= names
-    modules = {"sync", "testing"}
+    modules = {"progress", "sync", "testing", "trace"}
     assert names - modules <= set(joinable.__all__)
-    for module, name in re.findall(r"\bjoinable\.(sync|testing)\.(\w+)", README):
+    for module, name in re.findall(r"\bjoinable\.(progress|sync|testing|trace)\.(\w+)", README):
         assert name in importlib.import_module(f"joinable.{module}").__all__
 
 

@@ -37,6 +37,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+def is_protocol(kind: type) -> bool:
+    return bool(vars(kind).get("_is_protocol", False))
+
+
 def public_classes() -> list[type]:
     """Return every class that the package promises, but errors, whose repr is Python's own."""
     found = pkgutil.iter_modules(joinable.__path__, "joinable.")
@@ -46,8 +50,12 @@ def public_classes() -> list[type]:
         for module in map(importlib.import_module, modules)
         for name in getattr(module, "__all__", ())
     }
-    # Nor records, which are made whole or not at all.
-    classes = {each for each in names if inspect.isclass(each) and not is_dataclass(each)}
+    # Nor records, which are made whole or not at all, nor protocols, of which nothing is made.
+    classes = {
+        each
+        for each in names
+        if inspect.isclass(each) and not is_dataclass(each) and not is_protocol(each)
+    }
     return sorted(
         (each for each in classes if not issubclass(each, BaseException)),
         key=lambda each: each.__name__,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from joinable._check import short
+from joinable._check import short, steady
+from joinable._typing import override
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,6 +74,13 @@ class TqdmProgress:
         self._options = {"desc": label, **options}
         self._bar: _Bar | None = None
 
+    @override
+    @steady
+    def __repr__(self) -> str:
+        label = self._options["desc"]
+        state = "not showing" if self._bar is None else "showing"
+        return f"<TqdmProgress{'' if label is None else f' {label!r}'}: {state}>"
+
     def start(self, total: int | None, /) -> None:
         """Show an empty bar."""
         self._bar = self._kind(total=total, **self._options)
@@ -134,6 +142,12 @@ class RichProgress:
         self._task: Any = None
         self._total: int | None = None
         self._ended = 0
+
+    @override
+    @steady
+    def __repr__(self) -> str:
+        of = "" if self._total is None else f" of {self._total}"
+        return f"<RichProgress {self._label!r}: {self._ended}{of} ended>"
 
     def start(self, total: int | None, /) -> None:
         """Add a task."""

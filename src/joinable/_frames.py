@@ -42,12 +42,16 @@ _RUNNERS = frozenset(
         "run_in",
         "Errand.run_here",
         "Batch._call",
-        "Lazy.call_all",
+        "Lazy._call_some",
         "Eager._call",
         "Eager._help",
         "_step",
         "_Race._try",
         "Work.__call__",
+        "_spread.<locals>.call",
+        "watched",
+        "Calls.watched",
+        "Meter.counted.<locals>.call",
     )
 )
 """Functions that do nothing but call the user's, by which it is told what was called there."""

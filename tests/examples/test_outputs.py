@@ -21,6 +21,7 @@ INCLUDE = re.compile(r"^ *```\{literalinclude\} +(\S+)$", re.MULTILINE)
 # Programs without an output to show, and why.
 LEFT_OUT = {
     "fixtures.py": "fixtures and tests, which pytest runs",
+    "timeline.py": "a picture, which the home page shows",
     "window.py": "a window, which its page shows as a picture",
 }
 

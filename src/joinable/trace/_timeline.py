@@ -8,7 +8,7 @@ import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from joinable._check import check_count, short
+from joinable._check import check_count, short, steady
 from joinable._typing import override
 from joinable.trace._chrome import to_json
 from joinable.trace._history import read, summarize
@@ -176,6 +176,7 @@ class Timeline:
         return read(self._recorder.snapshot())
 
     @override
+    @steady
     def __repr__(self) -> str:
         if not self._entered:
             return "<Timeline: not entered>"
