@@ -122,7 +122,11 @@ def found(driver: Any, url: str, word: str) -> list[str]:
     wait: Any = importlib.import_module("selenium.webdriver.support.ui")
     driver.get(f"{url}/search.html?q={word}")
     done = "return document.querySelectorAll('#search-results ul.search li a').length"
-    wait.WebDriverWait(driver, PATIENCE).until(lambda here: here.execute_script(done))
+
+    def has_results(here: Any) -> object:
+        return here.execute_script(done)
+
+    wait.WebDriverWait(driver, PATIENCE).until(has_results)
     links = "return [...document.querySelectorAll('#search-results li > a')].map(a => a.text)"
     return [str(title) for title in driver.execute_script(links)]
 

@@ -1,5 +1,8 @@
 """`statistics()`: frozen records of what groups, pools, locks and queues are at."""
 
+# A scope may swallow what ends its block, so what is bound there may not be; in these tests it is.
+# pyright: reportPossiblyUnboundVariable=false
+
 from __future__ import annotations
 
 import dataclasses

@@ -1,5 +1,8 @@
 """`dump_tree` shows what runs, below what it belongs to, with its state and its line."""
 
+# A scope may swallow what ends its block, so what is bound there may not be; in these tests it is.
+# pyright: reportPossiblyUnboundVariable=false
+
 from __future__ import annotations
 
 import contextlib
@@ -38,7 +41,7 @@ from joinable.testing import FakeClock, explore
 from waiting import LONG, PATIENCE, Gate, until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator
     from types import FrameType
 
 HERE = re.escape(__file__)
@@ -70,7 +73,7 @@ def depth(picture: str, title: str) -> int:
 
 
 @contextlib.contextmanager
-def ended(*gates: Gate) -> Iterator[None]:
+def ended(*gates: Gate) -> Generator[None]:
     """Let the calls end after the block, whatever it raises."""
     try:
         yield
@@ -354,53 +357,45 @@ def test_a_call_that_run_all_has_given_up_is_drawn_below_it() -> None:
 # -------------------------------------------------------------------- where it is
 
 
-@pytest.mark.parametrize(
-    ("begin", "words"),
-    [
-        pytest.param(
-            lambda latch: spawn(latch.acquire),
-            rf"in lock.acquire, started at {HERE}",
-            id="spawn",
+WAYS: dict[str, tuple[Callable[[threading.Lock], Thread[object]], str]] = {
+    "spawn": (
+        lambda latch: spawn(latch.acquire),
+        rf"in lock.acquire, started at {HERE}",
+    ),
+    "run_all": (
+        lambda latch: spawn(lambda: run_all([latch.acquire])),
+        rf"in a function that has no lines, called by the run_all at {HERE}",
+    ),
+    "run_any": (
+        lambda latch: spawn(lambda: run_any([latch.acquire])),
+        rf"in lock.acquire, started at {HERE}",
+    ),
+    "run_each": (
+        lambda latch: spawn(lambda: list(run_each(latch.acquire, [True]))),
+        rf"in a function that has no lines, called by the run_each at {HERE}",
+    ),
+    "run_each of a list": (
+        lambda latch: spawn(lambda: list(run_each(latch.acquire, [True], buffersize=None))),
+        rf"in a function that has no lines, called by the run_each at {HERE}",
+    ),
+    "run_each as completed": (
+        lambda latch: spawn(
+            lambda: list(run_each(latch.acquire, [True], buffersize=None, ordered=False))
         ),
-        pytest.param(
-            lambda latch: spawn(lambda: run_all([latch.acquire])),
-            rf"in a function that has no lines, called by the run_all at {HERE}",
-            id="run_all",
-        ),
-        pytest.param(
-            lambda latch: spawn(lambda: run_any([latch.acquire])),
-            rf"in lock.acquire, started at {HERE}",
-            id="run_any",
-        ),
-        pytest.param(
-            lambda latch: spawn(lambda: list(run_each(latch.acquire, [True]))),
-            rf"in a function that has no lines, called by the run_each at {HERE}",
-            id="run_each",
-        ),
-        pytest.param(
-            lambda latch: spawn(lambda: list(run_each(latch.acquire, [True], buffersize=None))),
-            rf"in a function that has no lines, called by the run_each at {HERE}",
-            id="run_each of a list",
-        ),
-        pytest.param(
-            lambda latch: spawn(
-                lambda: list(run_each(latch.acquire, [True], buffersize=None, ordered=False))
-            ),
-            rf"in a function that has no lines, called by the run_each at {HERE}",
-            id="run_each as completed",
-        ),
-        pytest.param(
-            lambda latch: spawn(lambda: pool_of_one(latch.acquire)),
-            rf"in acquire, submitted at {HERE}",
-            id="pool",
-        ),
-        pytest.param(
-            lambda latch: spawn(lambda: group_of_one(latch.acquire)),
-            rf"in lock.acquire, started at {HERE}",
-            id="group",
-        ),
-    ],
-)
+        rf"in a function that has no lines, called by the run_each at {HERE}",
+    ),
+    "pool": (
+        lambda latch: spawn(lambda: pool_of_one(latch.acquire)),
+        rf"in acquire, submitted at {HERE}",
+    ),
+    "group": (
+        lambda latch: spawn(lambda: group_of_one(latch.acquire)),
+        rf"in lock.acquire, started at {HERE}",
+    ),
+}
+
+
+@pytest.mark.parametrize(("begin", "words"), WAYS.values(), ids=WAYS)
 def test_a_call_in_c_is_named_with_the_line_that_has_started_it(
     begin: Callable[[threading.Lock], Thread[object]], words: str
 ) -> None:
@@ -722,7 +717,11 @@ def test_a_handler_that_was_installed_since_stays() -> None:
 @needs_user_signals
 def test_a_file_that_fails_does_not_end_the_program(monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[object] = []
-    monkeypatch.setattr(sys, "unraisablehook", lambda facts: told.append(facts.exc_type))
+
+    def note(facts: sys.UnraisableHookArgs) -> None:
+        told.append(facts.exc_type)
+
+    monkeypatch.setattr(sys, "unraisablehook", note)
     file = io.StringIO()
     with dump_tree_on_signal(USR, file=file):
         file.close()
@@ -757,8 +756,10 @@ def test_another_thread_cannot_ask_for_it() -> None:
 def test_a_handler_that_could_not_be_put_back_is_not_replaced(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    # So it is told of one that the program around an embedded interpreter has installed.
-    monkeypatch.setattr(signal, "getsignal", lambda _: None)
+    def unknown(_: int) -> None:
+        """Tell of it as of one that the program around an embedded interpreter has installed."""
+
+    monkeypatch.setattr(signal, "getsignal", unknown)
     with pytest.raises(RuntimeError, match="SIGINT is handled by something that is not written in"):
         dump_tree_on_signal(signal.SIGINT)
 

@@ -36,11 +36,9 @@ def take_orders(orders: Queue[str]) -> None:
             return
         try:
             with fail_after(FOR_AN_ORDER):
-                dish = cook(order)
+                print(f"{order}: {cook(order)}", flush=True)
         except TimeoutError as late:
             print(f"{order}: given up, {type(late).__name__}", flush=True)
-        else:
-            print(f"{order}: {dish}", flush=True)
 
 
 def serve(incoming: Iterable[str]) -> None:

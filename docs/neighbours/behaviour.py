@@ -68,7 +68,7 @@ def with_joinable(fn: Callable[[], object]) -> object:
     return named("joinable").spawn(fn).result()
 
 
-ONE_CALL = dict(
+ONE_CALL: dict[str, Callable[[Callable[[], object]], object]] = dict(
     zip(
         TOOLS,
         (

@@ -123,8 +123,10 @@ def called(fn: object) -> str:
         return fn.__name__
     if not isinstance(fn, BuiltinFunctionType):
         return type(fn).__name__
-    module: object = fn.__module__  # a method of an object in C has none
-    return f"{module}.{fn.__qualname__}" if isinstance(module, str) else fn.__qualname__
+    module: object = fn.__module__
+    # A method of an object in C has none, whatever the stubs say.
+    is_told = isinstance(module, str)  # pyright: ignore[reportUnnecessaryIsInstance]
+    return f"{module}.{fn.__qualname__}" if is_told else fn.__qualname__
 
 
 def plain(value: object) -> str:

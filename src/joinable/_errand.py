@@ -163,9 +163,9 @@ class Errand(Sealed["T"]):
 
     def _end_badly(self, launch: Deputy, error: BaseException) -> bool:
         parent, scope = launch.parent, self._leave_scope(launch)
+        asking = scope or parent
         self._deputy = None
         try:
-            asking = scope or parent
             if asking is None or not asking._has_asked(error):
                 self._staff.has_failed()
             self._failed(parent, scope, error)

@@ -44,7 +44,8 @@ class Room(Hands):
         self.backlog = backlog
         self.closed = ""  # after what nothing more is taken
         self.queue: deque[Lock] = deque()  # latches of those who wait for room
-        self.refused = self.failed = 0  # calls, both under the lock
+        self.refused: int = 0  # calls, as the next: both under the lock
+        self.failed: int = 0
 
     def see_to(self, errand: Errand[object]) -> None:
         """See that somebody takes what was just added."""

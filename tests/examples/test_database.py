@@ -36,18 +36,18 @@ class Recorded(example.Database):  # type: ignore[misc, name-defined]  # a class
     """A database that notes which thread opens and which one closes a connection."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__(path)
+        example.Database.__init__(self, path)  # `super` has no types for the checkers
         self.opened: list[tuple[int, int]] = []
         self.closed: list[tuple[int, int]] = []
 
     def connect(self) -> sqlite3.Connection:
-        connection: sqlite3.Connection = super().connect()
+        connection: sqlite3.Connection = example.Database.connect(self)
         self.opened.append((id(connection), threading.get_ident()))
         return connection
 
     def close(self, connection: sqlite3.Connection) -> None:
         self.closed.append((id(connection), threading.get_ident()))
-        super().close(connection)
+        example.Database.close(self, connection)
 
 
 @pytest.fixture

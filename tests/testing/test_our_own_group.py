@@ -669,13 +669,16 @@ FAULTS = {
     with crew.lock:
         self._refuse_if_closed()
         crew.todo.append(call)  # type: ignore[arg-type]  # a call gives out a T, and takes none
+        self._spawned += 1
         if self._closed and crew.drop(call):  # type: ignore[arg-type]
+            self._spawned -= 1
             self._refuse_if_closed()  # by a signal handler, which the lock lets in
 """,
         """\
     self._refuse_if_closed()
     with crew.lock:
         crew.todo.append(call)
+        self._spawned += 1
 """,
         a_spawn_comes_with_the_end,
         runs=4000,

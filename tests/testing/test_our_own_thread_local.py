@@ -316,7 +316,7 @@ FAULTS = {
     ),
     "a call of a stream is closed at the end of its lane": Fault(
         lazy.Lazy,
-        "call_all",
+        "_call_some",
         "if of_task:",
         "if False:",
         a_result_of_a_stream_is_closed,

@@ -95,7 +95,8 @@ def test_a_step_that_does_not_end_is_named_with_its_line() -> None:
     seq = Sequencer(timeout=0.01)
     with seq(0):
         waiter = spawn(seq(1).__enter__)
-        with pytest.raises(MissingStepError, match=r"still at .*test_sequencer.py"):
+        line = r"still waiting in Task.result at .*test_sequencer.py"
+        with pytest.raises(MissingStepError, match=line):
             waiter.result(30)
 
 

@@ -135,7 +135,7 @@ class Recorder:
         self._here = threading.local()
         self._entries, self._threads = itertools.count(), itertools.count()
         self._begin = self._end = 0.0
-        self.is_on = False
+        self.is_on: bool = False
 
     def begin(self) -> None:
         """Watch from now on."""
