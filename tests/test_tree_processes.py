@@ -11,6 +11,7 @@ import textwrap
 
 import pytest
 
+import programs
 from processes import LIMIT, run
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
@@ -66,7 +67,7 @@ def test_a_signal_to_a_program_that_hangs_names_the_read_in_the_third_of_its_gro
         assert process.stdout is not None
         assert process.stderr is not None
         assert process.stdout.readline() == "ready\n"
-        process.send_signal(signal.SIGUSR1)
+        programs.send(process, signal.SIGUSR1)
         lines: list[str] = []
         # The last of what the picture must have; without it this reads until the process is killed.
         while not lines or f":{stuck} in fetch" not in lines[-1]:
