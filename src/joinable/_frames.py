@@ -135,7 +135,10 @@ else:
         upon a `threading.local` (cpython#106883). Of two threads that ask at the very same time,
         the one that ends first switches the collector on again for both.
         """
-        import gc  # noqa: PLC0415  for those interpreters alone
+        try:
+            import gc  # noqa: PLC0415  for those interpreters alone
+        except ImportError:  # in the last moments of the interpreter, when nothing is collected
+            return sys._current_frames()  # noqa: SLF001
 
         is_on = gc.isenabled()
         try:

@@ -193,14 +193,12 @@ def dump_tree_on_signal(signum: int, *, file: TextIO | None = None) -> TreeSigna
     Example:
         >>> import signal, sys
         >>> from joinable import dump_tree_on_signal
-        >>> with dump_tree_on_signal(signal.SIGINT, file=sys.stdout):  # doctest: +ELLIPSIS
-        ...     try:
-        ...         signal.raise_signal(signal.SIGINT)
-        ...     except KeyboardInterrupt:
-        ...         print("interrupted")
+        >>> with dump_tree_on_signal(signal.SIGTERM, file=sys.stdout):  # doctest: +ELLIPSIS
+        ...     signal.raise_signal(signal.SIGTERM)
+        ...     print("going on")
         What runs in process ...
         ...
-        interrupted
+        going on
 
     A main thread that is stuck in a function written in C, which does not come back for signals,
     handles none. `faulthandler.register` shows its lines even then.

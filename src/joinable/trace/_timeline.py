@@ -41,8 +41,8 @@ def record(*, capacity: int = 100_000) -> Timeline:
         ...     run_all([lambda: sum(range(1000))] * 3)
         [499500, 499500, 499500]
         >>> summary = timeline.summary()
-        >>> len(summary.tasks), summary.count("ok"), summary.longest[0].name
-        (3, 3, 'run_all-0 (<lambda>)')
+        >>> len(summary.tasks), summary.count("ok"), summary.longest[0].error
+        (3, 3, None)
 
     Args:
         capacity: How many ends of tasks and of waits are kept: the newest. What has not ended is
