@@ -167,7 +167,7 @@ def test_a_bind_tells_whether_it_is_in_force() -> None:
 @pytest.mark.parametrize(
     ("made", "facts"),
     [
-        (sync.Condition(), "0 waiting"),
+        (sync.Condition(), "0 waiting, <unlocked .*RLock.*>"),
         (sync.Event(), "unset, 0 waiting"),
         (sync.Semaphore(3), "value=3, 0 waiting"),
         (sync.BoundedSemaphore(3), "value=3/3, 0 waiting"),
