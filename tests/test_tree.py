@@ -534,7 +534,8 @@ def test_it_works_while_every_lock_of_the_library_is_held() -> None:
     with ended(gate), ThreadPool(1, name="locked pool") as pool, TaskGroup(name="locked") as group:
         _ = pool.submit(gate)
         call = group.spawn(gate)
-        seen(r"locked-1 \(Gate\)")
+        seen(r"locked-1 \(Gate\)': running")
+        seen(r"locked pool-1 \(Gate\)': running")
         with contextlib.ExitStack() as held:
             for lock in (group._crew.lock, group._scope._lock, pool._staff.lock, call._mutex):
                 held.enter_context(lock)
