@@ -158,7 +158,7 @@ class Timeline:
             >>> from joinable import sleep, spawn
             >>> from joinable.trace import record
             >>> with record() as timeline:
-            ...     spawn(sleep, 0.01).result()
+            ...     spawn(sleep, 0.01).join()  # a result is there a moment before the end
             >>> summary = timeline.summary()
             >>> 0.01 <= summary.waiting <= summary.seconds
             True
