@@ -171,7 +171,7 @@ class Condition(threading.Condition):
     @override
     @steady
     def __repr__(self) -> str:
-        return shown(self, f"{waiting(self)} waiting, {self._lock!r}")
+        return shown(self, f"{waiting(self)} waiting, {vars(self)['_lock']!r}")
 
     def statistics(self) -> ConditionStatistics:
         """Return how many threads wait.
