@@ -591,6 +591,22 @@ def test_nothing_is_kept_alive_for_it() -> None:
     assert left_group() is None
 
 
+def test_what_was_left_is_no_longer_looked_at_though_it_is_kept() -> None:
+    from joinable import _live  # noqa: PLC0415
+
+    before = len(_live.found())
+    scope, group = CancelScope(), TaskGroup()
+    with scope, group:
+        group.spawn(run_all, [int, int]).result()
+        stream = run_each(abs, [1, 2])
+        assert len(_live.found()) > before
+        assert list(stream) == [1, 2]
+    with pytest.raises(ZeroDivisionError):
+        run_all([int, lambda: 1 // 0])
+    assert len(_live.found()) == before
+    assert len(_live.entered) == before
+
+
 def test_a_scope_that_is_dropped_unleft_goes_from_the_register() -> None:
     import weakref  # noqa: PLC0415
 
@@ -598,7 +614,7 @@ def test_a_scope_that_is_dropped_unleft_goes_from_the_register() -> None:
 
     def left_open() -> None:
         scope = CancelScope()
-        _live.scopes[id(scope)] = weakref.ref(scope)  # as entering it does
+        _live.entered[id(scope)] = weakref.ref(scope)  # as entering it does
 
     before = len(_live.found())
     for _ in range(100):
@@ -607,7 +623,7 @@ def test_a_scope_that_is_dropped_unleft_goes_from_the_register() -> None:
 
     gc.collect()
     assert len(_live.found()) <= before
-    assert len(_live.scopes) <= before
+    assert len(_live.entered) <= before
 
 
 def test_a_scope_that_was_left_open_and_whose_thread_has_its_number_again_is_drawn() -> None:

@@ -62,7 +62,7 @@ class Batch(Calls):
         try:
             self._run()
         finally:
-            self.scope._close(stays=True)
+            self.close_scope()
 
     def _run(self) -> None:
         try:

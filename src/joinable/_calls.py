@@ -21,6 +21,7 @@ from __future__ import annotations
 import contextvars
 import math
 import threading
+from weakref import ref
 
 from joinable import _chain, _events, _frames, _live, _runtime, _unasked
 from joinable._check import name_of, short
@@ -91,9 +92,14 @@ class Calls(Crew):
         self.deadline = _runtime.until(self.timeout)
         self.scope = task_scope(_chain.in_force(), self.deadline)
         self.context.run(_chain.current.set, self.scope)
-        _live.enter(self)
+        _live.entered[id(self)] = ref(self)
         if _events.observers:
             _events.spawning(self)
+
+    def close_scope(self) -> None:
+        """Be over: the scope asks nobody any more, and only who was given up is to be seen."""
+        self.scope._close(stays=True)
+        _live.leave(self, stays=bool(self.running))
 
     def stop(self) -> None:
         """Start nothing more."""

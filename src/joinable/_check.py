@@ -21,17 +21,25 @@ _PLAIN = frozenset((str, int, float, bool, bytes, type(None)))
 _MOST = 32  # workers, unless told otherwise: as many as a standard pool has
 
 
-def check_callable(value: object, where: str) -> None:
-    """Raise TypeError unless `value` can be called by a thread to some effect."""
+def is_callable(value: object) -> bool:
+    """Tell whether `value` can be called by a thread to some effect."""
     if not callable(value):
-        raise TypeError(f"{where} must be callable, not {_kind(value)} ({short(value)})")
+        return False
     code: object = getattr(value, "__code__", None)
     # A proxy has any attribute that it is asked for: a remote `__code__` is no code.
-    if isinstance(code, CodeType) and code.co_flags & COROUTINE_FLAGS:
-        raise TypeError(
-            f"{where} is the coroutine function {short(value)}: calling it in a thread would make "
-            "a coroutine and run nothing; pass a plain function, or one that calls asyncio.run()"
-        )
+    return not (isinstance(code, CodeType) and code.co_flags & COROUTINE_FLAGS)
+
+
+def check_callable(value: object, where: str) -> None:
+    """Raise TypeError unless `value` can be called by a thread to some effect."""
+    if is_callable(value):
+        return
+    if not callable(value):
+        raise TypeError(f"{where} must be callable, not {_kind(value)} ({short(value)})")
+    raise TypeError(
+        f"{where} is the coroutine function {short(value)}: calling it in a thread would make "
+        "a coroutine and run nothing; pass a plain function, or one that calls asyncio.run()"
+    )
 
 
 def check_workers(value: object, default: str = "no bound") -> None:

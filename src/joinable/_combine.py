@@ -23,7 +23,7 @@ import functools
 from collections.abc import Iterable, Mapping
 
 from joinable._batch import Batch
-from joinable._check import check_callable, check_span, check_workers, short
+from joinable._check import check_callable, check_span, check_workers, is_callable, short
 from joinable._typing import overload
 
 TYPE_CHECKING = False
@@ -481,5 +481,6 @@ def read_calls(
     else:
         keys, calls = None, [*funcs]
     for position, call in enumerate(calls):
-        check_callable(call, f"funcs[{short(position if keys is None else keys[position])}]")
+        if not is_callable(call):  # first: what a message needs is not made for each of the others
+            check_callable(call, f"funcs[{short(position if keys is None else keys[position])}]")
     return keys, calls

@@ -269,7 +269,7 @@ class Flow(Calls):
     def let_go(self) -> None:
         """Let go of everything; report the errors that are left."""
         self.released = self.closed = True
-        self.scope._close(stays=True)
+        self.close_scope()
         self.report_left()
         self.unreached = []
         self.shelf = self.make_shelf()

@@ -26,6 +26,7 @@ import itertools
 import math
 import os
 import sys
+from weakref import ref
 
 from joinable import _chain, _events, _frames, _live, _park, _runtime
 from joinable._call import Call
@@ -312,11 +313,12 @@ class TaskGroup:
             if self._limit is not None:
                 self._limit.__enter__()
             self._closed = "it was cancelled" if self._scope.cancelled else ""
-            _live.enter(self)
+            _live.entered[id(self)] = ref(self)
             # The last: were anything done after it when Ctrl-C comes, nobody would leave the scope.
             self._scope.__enter__()
         except BaseException:  # Ctrl-C: who was not let in does not leave, either
             self._closed = "it could not be entered"
+            _live.entered.pop(id(self), None)
             if self._limit is not None and self._limit._state is _chain.ENTERED:
                 self._limit.__exit__(None, None, None)
             raise
@@ -389,6 +391,7 @@ class TaskGroup:
                 swallowed = self._scope.__exit__(None, exc, None)
         except RuntimeError as misuse:  # left out of order
             errors = [*errors, misuse]
+        _live.leave(self, stays=bool(self._crew.running))  # who was given up is still to be seen
         leaving = None if refused else exc
         self._verdict = verdict = decide(self._name, errors, leaving)
         self._errors = []  # it has all of them

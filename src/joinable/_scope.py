@@ -226,7 +226,7 @@ class CancelScope(Link):
             self._place = None if frame is None else (frame.f_code.co_filename, frame.f_lineno)
             self._outer = _chain.current.get()
             self._open(_chain.in_force())
-            _live.scopes[id(self)] = ref(self)
+            _live.entered[id(self)] = ref(self)
         # In one step, and the last: were it in force when Ctrl-C comes, nobody would leave it.
         (_,) = map(_chain.current.set, (self,))
         return self
@@ -281,7 +281,7 @@ class CancelScope(Link):
         """Be over: stop nobody any more, and let go of what was only for this block."""
         if self._deadline < math.inf:
             self._passed = self._is_open() and self._is_late()
-        _live.scopes.pop(id(self), None)
+        _live.entered.pop(id(self), None)
         self._frame = None
         self._shield_until = -math.inf
         if not self._is_of_this_process():

@@ -31,10 +31,19 @@ THOROUGH = sys.version_info[:2] in {(3, 11), (3, 14)} and not sysconfig.get_conf
 )
 """Whether every schedule is run here: with the oldest interpreter, and one of the newest.
 
-The others run the same lines under some of these schedules: by chance, and under the first thousand
+The others run the same lines under some of these schedules: by chance, and under the first hundred
 of those without a preemption. That a build has no GIL makes no difference here, where one thread
 runs at a time: the stress tests are for that.
 """
+
+
+TO_THE_END = () if THOROUGH else (pytest.mark.soak,)
+"""The marks of what is run where every schedule is, and elsewhere by the soak alone."""
+
+
+def fewer(runs: int) -> int:
+    """Count the runs by chance: all where it is thorough, and a tenth elsewhere."""
+    return runs if THOROUGH else max(runs // 10, 5)
 
 
 class Model(NamedTuple):
@@ -176,7 +185,7 @@ class Explored:
             metafunc.parametrize("model", self.models, ids=name_of)
         if "case" in metafunc.fixturenames:
             # That a model can fail is a property of the model, whatever runs it.
-            marks = (*self.marks_of_faults, *(() if THOROUGH else (pytest.mark.soak,)))
+            marks = (*self.marks_of_faults, *TO_THE_END)
             cases = [
                 pytest.param(
                     case, id=name, marks=(*marks, pytest.mark.soak) if case.rare else marks
@@ -186,11 +195,10 @@ class Explored:
             metafunc.parametrize("case", cases)
 
     def test_it_holds_with_every_bytecode_a_point(self, model: Model, strategy: Any) -> None:
-        runs = self.runs if THOROUGH else min(self.runs, 10)
-        explore(model.program, watch=model.watch, strategy=strategy, runs=runs)
+        explore(model.program, watch=model.watch, strategy=strategy, runs=fewer(self.runs))
 
     def test_it_holds_under_every_schedule_within_the_bound(self, model: Model) -> None:
-        bound, runs = (model.bound, 20_000) if THOROUGH else (0, 1_000)
+        bound, runs = (model.bound, 20_000) if THOROUGH else (0, 100)
         report = explore(model.program, strategy="dfs", preemptions=bound, runs=runs)
         assert report.exhausted or (not THOROUGH and report.runs == runs)
 

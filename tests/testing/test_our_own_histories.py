@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
+from exploring import TO_THE_END, fewer
 from joinable import CancelScope, _park
 from joinable.sync import Lock, Queue, Semaphore, _condition, _lock, _queue, _semaphore
 from joinable.testing import WouldBlock, check_linearizable
@@ -215,12 +216,14 @@ def test_its_calls_have_an_order(history: History, strategy: Any) -> None:
         after=["look", "look"],
         watch=history.watch,
         strategy=strategy,
-        runs=100,
+        runs=fewer(100),
     )
 
 
 @each_history
-@pytest.mark.parametrize("bound", [0, pytest.param(1, marks=pytest.mark.soak)])
+@pytest.mark.parametrize(
+    "bound", [pytest.param(0, marks=TO_THE_END), pytest.param(1, marks=pytest.mark.soak)]
+)
 def test_its_calls_have_an_order_under_every_schedule(history: History, bound: int) -> None:
     report = check_linearizable(
         history.make,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
+from exploring import TO_THE_END, fewer
 from joinable import run_all
 from joinable.testing import DeadlockError, ScheduleError, explore, replay
 
@@ -311,6 +312,9 @@ CASES = {
     "Thread subclass": Case(number_workers, RacyWorker, SafeWorker, exhausts=False),
 }
 
+# The engine is the same everywhere: a second and a third way where time is taken for it.
+STRATEGIES = ["pct", *(pytest.param(name, marks=TO_THE_END) for name in ("random", "dfs"))]
+
 each_case = pytest.mark.parametrize("case", CASES.values(), ids=list(CASES))
 
 
@@ -322,7 +326,7 @@ def watch_of(case: Case, kind: type) -> list[type]:
 
 
 @each_case
-@pytest.mark.parametrize("strategy", ["pct", "random", "dfs"])
+@pytest.mark.parametrize("strategy", STRATEGIES)
 def test_the_bug_is_found_shrunk_and_replayed_exactly(case: Case, strategy: Any) -> None:
     watch = watch_of(case, case.racy)
 
@@ -334,7 +338,7 @@ def test_the_bug_is_found_shrunk_and_replayed_exactly(case: Case, strategy: Any)
     error = caught.value
     assert isinstance(error.__cause__, case.failure)
     assert error.schedule.count("@") <= 3
-    for _ in range(20):
+    for _ in range(fewer(20)):
         with pytest.raises(ScheduleError) as again:
             replay(program, error.schedule, watch=watch)
         assert again.value.interleaving == error.interleaving
@@ -342,17 +346,20 @@ def test_the_bug_is_found_shrunk_and_replayed_exactly(case: Case, strategy: Any)
 
 
 @each_case
-@pytest.mark.parametrize("strategy", ["pct", "random"])
+@pytest.mark.parametrize("strategy", STRATEGIES[:2])
 def test_the_twin_is_not_accused(case: Case, strategy: Any) -> None:
     watch = watch_of(case, case.safe)
-    report = explore(lambda: case.model(case.safe), watch=watch, strategy=strategy, runs=100)
-    assert report.runs == 100
+    report = explore(lambda: case.model(case.safe), watch=watch, strategy=strategy, runs=fewer(100))
+    assert report.runs == fewer(100)
 
 
 @pytest.mark.parametrize(
     "case",
-    [case for case in CASES.values() if case.exhausts],
-    ids=[name for name, case in CASES.items() if case.exhausts],
+    [
+        pytest.param(case, id=name, marks=TO_THE_END)
+        for name, case in CASES.items()
+        if case.exhausts
+    ],
 )
 def test_the_twin_is_explored_to_the_end_at_two_preemptions(case: Case) -> None:
     watch = watch_of(case, case.safe)

@@ -42,6 +42,9 @@ if TYPE_CHECKING:
 #: would call finalizers, which may reach points, at places no schedule can name.
 COLLECT_EVERY = 50
 
+#: Fewer frozen objects than these are nobody's: CPython 3.12 itself begins with some hundred.
+FROZEN = 1000
+
 #: A shrunk schedule of more switches than these is looked for afresh, ...
 FEW = 2
 #: ... in so many runs.
@@ -239,7 +242,7 @@ def _collected() -> Generator[None]:
     """Collect garbage between the runs only, and only what the runs have made."""
     enabled = gc.isenabled()
     gc.disable()
-    frozen = gc.get_freeze_count() == 0
+    frozen = gc.get_freeze_count() < FROZEN
     # What is garbage by now is frozen as well, and of no consequence until the end: to find it all
     # that a large test suite has in memory would have to be looked at, for every exploration.
     if frozen:
