@@ -69,19 +69,26 @@ def asks_version(path: Path) -> bool:
 def tests(session: nox.Session) -> None:
     """Run the tests and the examples in the docstrings."""
     install(session, "test")  # its conftest names the interpreter and refuses a GIL that is back on
+    # Two at a time: most of the tests are schedules, of which one thread runs at any moment.
+    pytest = ("python", "-m", "pytest", "-n2", "--dist=worksteal")
     if session.python != COVERED or session.posargs:
-        # Two at a time: most of the tests are schedules, of which one thread runs at any moment.
-        session.run("python", "-m", "pytest", "-n2", "--dist=worksteal", *session.posargs)
+        parts = [session.posargs]
+        if str(session.python).endswith("t") and not session.posargs:
+            # Without a GIL the end of a thread takes the longer the more threads the process has
+            # had: up to ten times as long. So the schedules have processes of their own.
+            parts = [["tests/testing"], ["--ignore=tests/testing"]]
+        for part in parts:
+            session.run(*pytest, *part)
         return
     # Not `create_tmp`: that makes the tests' own temporary folders lie inside the project, whose
     # settings the runs of pytest in those tests would then take for theirs.
     data = {"COVERAGE_FILE": str(session.cache_dir / "coverage")}
     # The schedules of our own code take half of the time, and add no line.
     models = [str(path) for path in sorted(Path("tests/testing").glob("test_our_own_*.py"))]
-    session.run("python", "-m", "pytest", "-n2", "--dist=worksteal", *models)
+    session.run(*pytest, *models)
     session.run("coverage", "erase", env=data)
     rest = [f"--ignore={path}" for path in models]
-    session.run("coverage", "run", "-m", "pytest", "-n2", "--dist=worksteal", *rest, env=data)
+    session.run("coverage", "run", *pytest[1:], *rest, env=data)
     session.run("coverage", "combine", "--quiet", env=data)
     session.run("coverage", "report", env=data)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import re
 import signal
@@ -16,7 +15,6 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -25,40 +23,23 @@ from typing_extensions import override
 
 from joinable import run_all
 from joinable.testing import explore
+from programs import ENVIRONMENT, EXAMPLES, load, not_on_windows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
-    from types import ModuleType
+    from pathlib import Path
     from typing import TypeAlias
 
     Answer: TypeAlias = Callable[[BaseHTTPRequestHandler], None]
 
-EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "crawl.py"
-COMMAND = [sys.executable, str(EXAMPLE)]
-# Warnings are errors in the crawler and in its server: a socket left open would show on stderr.
-ENVIRONMENT = {**os.environ, "PYTHONDEVMODE": "1", "PYTHONWARNINGS": "error"}
+COMMAND = [sys.executable, str(EXAMPLES / "crawl.py")]
 LOOPBACK = "127.0.0.1"
 WORKERS = 32  # unless told otherwise
 PATIENCE = 60.0  # seconds, long before which everything here has happened
 SOON = 5.0  # seconds; half of what the crawler gives a silent server
 HUGE = "1000000"  # pages: whatever comes in the meantime, such a crawl is in its middle
 
-not_on_windows = pytest.mark.skipif(
-    sys.platform == "win32", reason="Windows cannot send a signal to one process"
-)
-
-
-def load() -> ModuleType:
-    """Import the example, which lies in no package."""
-    spec = importlib.util.spec_from_file_location("crawl", EXAMPLE)
-    assert spec is not None
-    assert spec.loader is not None
-    module = sys.modules["crawl"] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)  # its dataclass looks itself up among the modules
-    return module
-
-
-crawl = load()
+crawl = load("crawl")
 html: Callable[[str, int], str | None] = crawl.html
 
 

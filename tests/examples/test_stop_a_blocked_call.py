@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import socket
 import sqlite3
@@ -12,44 +11,24 @@ import threading
 import time
 from contextlib import closing
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from joinable import CancelScope, DeadlineExceeded, fail_after, move_on_after, spawn
+from programs import EXAMPLES, load, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from types import ModuleType
+    from pathlib import Path
 
-EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 LOOPBACK = "127.0.0.1"
 PATIENCE = 30.0  # seconds, long before which everything here has happened
 SOON = 5.0  # seconds; what a call takes that nothing stops is a minute, or for ever
 
 
-def load(name: str) -> ModuleType:
-    """Import an example, which lies in no package."""
-    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 sockets = load("stop_a_socket")
 processes = load("stop_a_process")
 queries = load("stop_a_query")
-
-
-def wait_until(condition: Callable[[], object]) -> None:
-    """Look again and again: what another process or a system call does wakes nobody here."""
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, "it has not happened"
-        time.sleep(0.001)
 
 
 def is_in(thread: threading.Thread, function: str) -> bool:
