@@ -160,7 +160,7 @@ class Timeline:
             >>> with record() as timeline:
             ...     spawn(sleep, 0.01).join()  # a result is there a moment before the end
             >>> summary = timeline.summary()
-            >>> 0.01 <= summary.waiting <= summary.seconds
+            >>> 0 < summary.waiting <= summary.seconds
             True
             >>> str(summary).splitlines()[0]
             'tasks    1 (1 ok)'
