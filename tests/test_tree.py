@@ -288,7 +288,7 @@ def test_a_thread_of_others_that_is_in_a_scope_is_drawn_in_it() -> None:
         thread = threading.Thread(target=carry(guest), name="guest")
         thread.start()
         with ended(gate):
-            picture = seen("of the guest-1")
+            picture = seen("task 'of the guest-1")
         thread.join()
     titles = ["scope, ", "thread 'guest'", "group 'of the guest'", "task 'of the guest-1"]
     depths = [depth(picture, title) for title in titles]

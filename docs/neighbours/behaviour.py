@@ -248,7 +248,10 @@ def in_process_with_pool(pool: Any, submit: str, get: str) -> object:
 
 def in_process_with_joblib() -> object:
     joblib = named("joblib")
-    return joblib.Parallel(n_jobs=2)([joblib.delayed(os.getpid)()] * 2)[0]
+    try:
+        return joblib.Parallel(n_jobs=2)([joblib.delayed(os.getpid)()] * 2)[0]
+    finally:  # its processes would stay for minutes, and whoever reads what we print would wait
+        named("joblib.externals.loky").get_reusable_executor().shutdown(kill_workers=True)
 
 
 def in_process_with_joinable() -> object:
