@@ -346,8 +346,8 @@ def spawn_named(name: str, call: Callable[[], object]) -> None:
 def test_a_wait_that_ends_by_an_error_ends_for_the_recording_too() -> None:
     def wait() -> None:
         with suppress(TimeoutError):
-            spawn(sleep, PATIENCE).result(timeout=0.01)
-        with move_on_after(0.01):
+            spawn(sleep, PATIENCE).result(timeout=0.1)
+        with move_on_after(0.1):
             sleep(PATIENCE)
 
     def wait_and_stop() -> None:
@@ -364,10 +364,10 @@ def test_a_wait_that_ends_by_an_error_ends_for_the_recording_too() -> None:
                 thread.join()
     main, *others = timeline.summary().threads
     assert main.name == threading.current_thread().name
-    assert main.waiting > 0.01
+    assert main.waiting > 0.01  # not 0.2: it may have begun late
     assert all(thread.idle >= 0 for thread in others)
     waiting = [task for task in timeline.summary().tasks if "wait_and" in task.name]
-    assert 0.018 <= waiting[0].waiting < PATIENCE  # a timed wait may be cut by a hair
+    assert 0.1 < waiting[0].waiting < PATIENCE  # not 0.2: the time begins before the wait
 
 
 def test_the_parent_of_a_task_is_the_one_that_has_spawned_it() -> None:
