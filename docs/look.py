@@ -168,6 +168,8 @@ def main() -> None:
     if not (SITE / "index.html").exists():
         sys.exit(f"there is no site in {SITE}: build it first, with `nox -s docs`")
     folder = sys.argv[2] if sys.argv[1:2] == ["--shots"] else None
+    if folder is not None:
+        Path(folder).mkdir(parents=True, exist_ok=True)
     handler = functools.partial(Quiet, directory=str(SITE))
     with (
         http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server,
