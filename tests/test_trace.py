@@ -318,7 +318,8 @@ def test_waits_of_every_kind_are_seen_in_the_task_that_waits() -> None:
     }
     queue.put(1)
     found: dict[str, TaskFacts] = {}
-    least = dict.fromkeys(("Lock", "Event", "sleep"), 0.009)  # a timed wait may be cut by a hair
+    # A timed wait may be cut by a hair.
+    least: dict[str, float] = dict.fromkeys(("Lock", "Event", "sleep"), 0.009)
     with record() as timeline, lock:
         for name, wait in waits.items():
 

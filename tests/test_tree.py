@@ -597,12 +597,12 @@ def test_what_was_left_is_no_longer_looked_at_though_it_is_kept() -> None:
     before = len(_live.found())
     scope, group = CancelScope(), TaskGroup()
     with scope, group:
-        group.spawn(run_all, [int, int]).result()
+        group.spawn(lambda: run_all([int, int])).result()
         stream = run_each(abs, [1, 2])
         assert len(_live.found()) > before
         assert list(stream) == [1, 2]
     with pytest.raises(ZeroDivisionError):
-        run_all([int, lambda: 1 // 0])
+        run_all([lambda: 1, lambda: 1 // 0])
     assert len(_live.found()) == before
     assert len(_live.entered) == before
 
