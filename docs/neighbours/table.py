@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -69,6 +70,9 @@ def table() -> str:
 
 
 def main() -> None:
+    # What a shell starts in the background ignores Ctrl-C, which one of the rows is about.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     match sys.argv[1:]:
         case ["forget", tool]:
             behaviour.FORGETTING[tool]()
