@@ -120,22 +120,22 @@ class Outcome(Future["T"]):
                 self._made_condition.notify_all()
         # A function that is called for nothing costs most on a processor that has just come.
         try:
-            if self._latches or self._done_callbacks or _events.observers:
-                self._announce(state)
+            if _events.observers:  # first: who is woken may end the recording at once
+                _events.emit(_KINDS[state], self)
+            if self._latches or self._done_callbacks:
+                self._announce()
         except BaseException:
             # Ctrl-C between two wake-ups: who is left must be woken all the same.
-            self._announce(state)
+            self._announce()
             raise
         finally:
             if unasked:
                 self._watch()
         return True
 
-    def _announce(self, state: str) -> None:
+    def _announce(self) -> None:
         self._wake()
         self._call_back()
-        if _events.observers:
-            _events.emit(_KINDS[state], self)
 
     def _wake(self) -> None:
         """Release every latch; only the thread that changed the state is here, and may be twice."""
