@@ -161,12 +161,13 @@ def test_an_error_that_nobody_asked_for_is_told_once(monkeypatch: pytest.MonkeyP
     for _ in range(30):
         with FakeClock() as clock:
             with pytest.raises(LeakError) as caught, no_leaks():
-                spawn(boom).join()
+                thread = spawn(boom)  # kept: the error of one that is collected is reported at once
+                thread.join()
             (fact,) = caught.value.errors
             assert fact.startswith("ZeroDivisionError: by nothing; in thread 'Thread-")
             clock.advance(60)  # its report would be due
             assert reported == []
-            del caught
+            del caught, thread
 
 
 def test_an_error_that_was_asked_for_is_none() -> None:
