@@ -157,17 +157,18 @@ def test_a_task_that_has_not_ended_is_told() -> None:
 
 def test_an_error_that_nobody_asked_for_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
     reported: list[object] = []
+    threads: list[threading.Thread] = []
     monkeypatch.setattr(threading, "excepthook", reported.append)
     for _ in range(30):
         with FakeClock() as clock:
             with pytest.raises(LeakError) as caught, no_leaks():
-                thread = spawn(boom)  # kept: the error of one that is collected is reported at once
-                thread.join()
+                threads.append(spawn(boom))  # kept: one that is collected has its error reported
+                threads[0].join()
             (fact,) = caught.value.errors
             assert fact.startswith("ZeroDivisionError: by nothing; in thread 'Thread-")
             clock.advance(60)  # its report would be due
             assert reported == []
-            del caught, thread
+            del caught, threads[:]
 
 
 def test_an_error_that_was_asked_for_is_none() -> None:
