@@ -179,9 +179,10 @@ class Explored:
         if "strategy" in metafunc.fixturenames:
             metafunc.parametrize("strategy", ["pct", "random"])
         if "model" in metafunc.fixturenames:
-            marks = TO_THE_END if metafunc.function.__name__.endswith("within_the_bound") else ()
-            models = [pytest.param(model, id=name_of(model), marks=marks) for model in self.models]
-            metafunc.parametrize("model", models)
+            metafunc.parametrize("model", self.models, ids=name_of)
+        if "whole" in metafunc.fixturenames:
+            whole = [pytest.param(each, id=name_of(each), marks=TO_THE_END) for each in self.models]
+            metafunc.parametrize("whole", whole)
         if "case" in metafunc.fixturenames:
             # That a model can fail is a property of the model, whatever runs it.
             marks = (*self.marks_of_faults, *TO_THE_END)
@@ -196,8 +197,8 @@ class Explored:
     def test_it_holds_with_every_bytecode_a_point(self, model: Model, strategy: Any) -> None:
         explore(model.program, watch=model.watch, strategy=strategy, runs=fewer(self.runs))
 
-    def test_it_holds_under_every_schedule_within_the_bound(self, model: Model) -> None:
-        report = explore(model.program, strategy="dfs", preemptions=model.bound, runs=20_000)
+    def test_it_holds_under_every_schedule_within_the_bound(self, whole: Model) -> None:
+        report = explore(whole.program, strategy="dfs", preemptions=whole.bound, runs=20_000)
         assert report.exhausted
 
     @pytest.mark.soak
