@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 from typing_extensions import override
 
+import programs
 from joinable import run_all
 from joinable.testing import explore
 from programs import ENVIRONMENT, EXAMPLES, load, not_on_windows
@@ -46,15 +47,7 @@ html: Callable[[str, int], str | None] = crawl.html
 # -------------------------------------------------------------------- the crawler as a process
 
 
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(  # noqa: S603  the program is our own
-        [*COMMAND, *arguments],
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-        env=ENVIRONMENT,
-    )
+run = partial(programs.run, "crawl", seconds=PATIENCE)
 
 
 @contextmanager

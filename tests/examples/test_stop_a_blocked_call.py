@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import socket
 import sqlite3
-import subprocess
 import sys
 import threading
 import time
@@ -15,8 +14,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import programs
 from joinable import CancelScope, DeadlineExceeded, fail_after, move_on_after, spawn
-from programs import EXAMPLES, load, wait_until
+from programs import load
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,6 +25,7 @@ LOOPBACK = "127.0.0.1"
 PATIENCE = 30.0  # seconds, long before which everything here has happened
 SOON = 5.0  # seconds; what a call takes that nothing stops is a minute, or for ever
 
+wait_until = partial(programs.wait_until, seconds=PATIENCE)
 
 sockets = load("stop_a_socket")
 processes = load("stop_a_process")
@@ -56,9 +57,7 @@ OUTPUTS = {
 
 @pytest.mark.parametrize("name", sorted(OUTPUTS))
 def test_the_program_says_what_it_has_stopped(name: str) -> None:
-    # Warnings are errors there too: a socket left open would show on stderr.
-    command = [sys.executable, "-X", "dev", "-W", "error", str(EXAMPLES / f"{name}.py")]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)  # noqa: S603  our own example
+    ended = programs.run(name, seconds=60)
     said = [line for line in ended.stdout.splitlines(keepends=True) if line != "not listening\n"]
     assert ("".join(said), ended.stderr, ended.returncode) == (OUTPUTS[name], "", 0)
 

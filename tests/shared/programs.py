@@ -43,13 +43,15 @@ def load(name: str) -> ModuleType:
     return module
 
 
-def run(name: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    """Run an example to its end."""
+def run(
+    name: str, *arguments: str | Path, seconds: float = PATIENCE
+) -> subprocess.CompletedProcess[str]:
+    """Run an example to its end, which comes within so many seconds."""
     return subprocess.run(  # noqa: S603  our own example
         [sys.executable, EXAMPLES / f"{name}.py", *arguments],
         capture_output=True,
         text=True,
-        timeout=PATIENCE,
+        timeout=seconds,
         check=False,
         env=ENVIRONMENT,
     )
