@@ -348,18 +348,19 @@ def test_a_worker_that_goes_on_has_its_moment_of_grace(gate: threading.Event) ->
     until(_workers.idle)
 
 
-def test_a_worker_that_is_busy_with_what_was_abandoned_is_told(gate: threading.Event) -> None:
+def test_a_worker_that_is_busy_with_what_was_abandoned_is_told() -> None:
+    gate = Gate()
     with pytest.raises(LeakError) as caught, no_leaks(grace=0.01), FakeClock(autojump=True):
         abandon(gate)
     (fact,) = caught.value.threads
-    assert fact.startswith("'left-1 (wait)', ")
-    gate.set()
+    assert fact.startswith("'left-1 (Gate)', ")
+    gate.may_end.set()
 
 
-def abandon(gate: threading.Event) -> None:
+def abandon(gate: Gate) -> None:
     with pytest.raises(ExceptionGroup), TaskGroup(grace=0, name="left") as group:
-        _ = group.spawn(gate.wait)
-        until(lambda: "1 running" in repr(group))
+        _ = group.spawn(gate)
+        assert gate.begun.wait(PATIENCE)  # a call that has not begun would be cancelled
         group.cancel()
 
 
