@@ -1,22 +1,23 @@
 """The calls of a `run_each` that takes all its items at once, and calls as fast as it can.
 
-What it promises: a lane sets calls aside for itself in pieces, longer ones where calls are quick;
-who finds nothing more to set aside helps with the pieces of others. So no call waits for the end of
-another one while a lane has nothing to do, and calls that are slow from the first one on start in
-the order of their items.
+What it promises: as long as calls are not known to be quick, a lane takes one at a time. Where they
+are, it sets them aside for itself in pieces, which become longer; who finds nothing more to set
+aside helps with the pieces of others. So no call waits for the end of another one while a lane has
+nothing to do, and calls that are slow from the first one on start in the order of their items.
 
 Where calls are quick, a lane that comes may be in the way of those who are here: it holds back for
 a moment, once, and only then sets calls aside and sends for the next.
 
-Who may run between which lines. `turn` guards `blocks` and `taken`. A piece is put on the shelf,
-and among the `claims`, before `taken` is moved on, under that lock: who sees without it that all
-is set aside finds all pieces that have something to help with. The owner pops from the end of its
-`todo`, which is atomic on every build, and so calls one after the other. Who helps, or takes away
-what is behind a failure, does so at the other end, under `turn`.
+Who may run between which lines. `turn` guards `blocks` and `taken`: each item is taken alone or in
+one piece, and by one lane. A piece is put on the shelf, and among the `claims`, before `taken` is
+moved on, under that lock: who sees without it that all is taken finds all pieces that have
+something to help with. The owner pops from the end of its `todo`, which is atomic on every build,
+and so calls one after the other. Who helps, or takes away what is behind a failure, does so at the
+other end, under `turn`.
 
 One lane at a time is on its way, so one at a time holds back: `held` is its latch. It enters that
-under `turn`, where it sees that there is something to set aside; the lane that sets the last aside
-does so under `turn` afterwards, and looks for the latch when it has come to the end of it.
+under `turn`, where it sees that there is something to take; the lane that takes the last does so
+under `turn` afterwards, and looks for the latch when it has come to the end of it.
 
 A call may leave something to be closed before anybody has its result (`_closing`). To ask that
 after each call would cost a tenth of a tiny one; so the lane is told of it, within the call, and
@@ -42,6 +43,7 @@ from joinable._typing import override
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
     from joinable._calls import Spot
     from joinable._shelf import Shelf
@@ -125,7 +127,7 @@ class Eager(Flow):
 
     @override
     def has_more(self) -> bool:
-        return self._may_cut() or any(piece.todo for piece in self.claims.copy().values())
+        return self._may_take() or any(piece.todo for piece in self.claims.copy().values())
 
     @override
     def call_all(self, job: Job, spot: Spot) -> bool:
@@ -143,26 +145,50 @@ class Eager(Flow):
             piece.withhold(self.shelf.sleepers)
 
     def _call_pieces(self, job: Job, spot: Spot, record: _closing.Record) -> bool:
-        copy, me = self.contexts(), threading.current_thread()
+        copy = self.contexts()
         if self.length >= _PROVEN and len(self.lanes) > _ENOUGH:
             self._hold_back()
-        piece, clean = self._claim(job), True
-        if piece is not None:
-            self.arrived(job)
-        while piece is not None:
+        while self._call_singly(job, copy, spot, record):
+            piece = self._claim(job)
+            if piece is None:
+                return True
+            if self.coming is job:
+                self.arrived(job)
             begun = _runtime.monotonic()
             if self.ordered and self.claims.get(job) is piece:
-                self.running[me] = piece
-                clean = self._call(piece, copy, record)
-                self.running[me] = spot
-                if piece.withheld is not None:  # since a finalizer came behind the last call
-                    record.end_task()
-                    piece.publish(self.shelf.sleepers)
+                clean = self._call_own(piece, copy, spot, record)
             else:
                 clean = self._help(piece, copy, spot, record)
-                spot.index = IDLE
             self._note_pace(piece.end - piece.start, _runtime.monotonic() - begun)
-            piece = self._claim(job) if clean else None  # what it has set aside is for others
+            if not clean:
+                return False  # what it has set aside is for others
+            self.claims.pop(job, None)
+            del piece  # its results are not kept here
+        return False
+
+    def _call_singly(
+        self,
+        job: Job,
+        copy: Callable[[], contextvars.Context],
+        spot: Spot,
+        record: _closing.Record,
+    ) -> bool:
+        """Make one call after the other, until they prove quick or none is left to take."""
+        fn, clean = self.caller(spot), True
+        while clean and self.length == 1 and self._may_take():
+            try:
+                with self.turn:
+                    spot.index, item = self._take_one()
+            except IndexError:
+                break
+            if self.coming is job:
+                self.arrived(job)
+            begun = _runtime.monotonic()
+            clean = self._call_one(fn, item, copy(), spot.index, record)
+            if _runtime.monotonic() - begun < _QUICK:
+                self.length = 2
+            del item
+        spot.index = IDLE
         return clean
 
     def _note_pace(self, calls: int, seconds: float) -> None:
@@ -172,16 +198,33 @@ class Eager(Flow):
         """Leave the quick calls for a moment to those who are here."""
         latch = _park.latch()
         with self.turn:
-            if not self._may_cut():
+            if not self._may_take():
                 return
             self.held = latch
         _runtime.rest(latch, _MOMENT)
         self.held = None
 
+    def _call_own(
+        self,
+        piece: Piece,
+        copy: Callable[[], contextvars.Context],
+        spot: Spot,
+        record: _closing.Record,
+    ) -> bool:
+        """Make the calls of a piece of one's own; False if the thread must not be used again."""
+        me = threading.current_thread()
+        self.running[me] = piece
+        clean = self._call(piece, copy, record)
+        self.running[me] = spot
+        if piece.withheld is not None:  # since a finalizer came behind the last call
+            record.end_task()
+            piece.publish(self.shelf.sleepers)
+        return clean
+
     def _call(
         self, piece: Piece, copy: Callable[[], contextvars.Context], record: _closing.Record
     ) -> bool:
-        """Make the calls of a piece of one's own; False if the thread must not be used again."""
+        """Make its calls as fast as it goes."""
         pop, results, sleepers = piece.todo.pop, piece.results, self.shelf.sleepers
         fn = self.caller(piece)
         # Of this thread: one that is shared would cost more than the call, without a GIL.
@@ -229,7 +272,7 @@ class Eager(Flow):
         record: _closing.Record,
     ) -> bool:
         """Make calls of a piece as one of many; all do where the order is that of their ends."""
-        shelf, fn, clean = self.shelf, self.caller(spot), True
+        fn, clean = self.caller(spot), True
         pick = piece.pick_last if self.ordered else piece.pick_first
         while clean:
             try:
@@ -237,32 +280,45 @@ class Eager(Flow):
                     spot.index, item = pick()
             except IndexError:
                 break
-            context = copy()
+            clean = self._call_one(fn, item, copy(), spot.index, record)
+            del item
+        spot.index = IDLE
+        return clean
+
+    def _call_one(
+        self,
+        fn: Callable[[Any], object],
+        item: object,
+        context: contextvars.Context,
+        index: int,
+        record: _closing.Record,
+    ) -> bool:
+        """Make a call, and put its result by itself; False if the thread must not be used again."""
+        shelf, clean = self.shelf, True
+        try:
             try:
-                try:
-                    value = context.run(fn, item)
-                finally:
-                    if record.task:
-                        record.end_task(context.run)
-            except BaseException as error:  # noqa: BLE001  every one is kept, for the consumer
-                clean = isinstance(error, (Exception, Cancelled))
-                value = self.failed(spot.index, error)[0]
-            if isinstance(shelf, AsCompleted):
-                shelf.values.append(value)
-            else:
-                piece.helped[spot.index] = value
-            if shelf.sleepers:  # after that; see `_shelf`
-                shelf.wake(spot.index)
-            del item, value, context  # nothing of a finished call is kept
+                value = context.run(fn, item)
+            finally:
+                if record.task:
+                    record.end_task(context.run)
+        except BaseException as error:  # noqa: BLE001  every one is kept, for the consumer
+            clean = isinstance(error, (Exception, Cancelled))
+            value = self.failed(index, error)[0]
+        if isinstance(shelf, InPieces):
+            shelf.singles[index] = value
+        elif isinstance(shelf, AsCompleted):
+            shelf.values.append(value)
+        del value  # the traceback of an error leads here
+        if shelf.sleepers:  # after that; see `_shelf`
+            shelf.wake(index)
         return clean
 
     def _claim(self, job: Job) -> Piece | None:
         """Set calls aside, or find some that others have; None when there are none left."""
-        self.claims.pop(job, None)
         # First without the lock, at which all lanes would queue up when they end.
-        if self._may_cut():
+        if self._may_take():
             with self.turn:
-                if self._may_cut():
+                if self._may_take():
                     return self._cut(job)
         held, self.held = self.held, None
         if held is not None:
@@ -272,9 +328,24 @@ class Eager(Flow):
                 return piece
         return None
 
-    def _may_cut(self) -> bool:
-        """Tell whether there is something to set aside; once there is not, there never is again."""
+    def _may_take(self) -> bool:
+        """Tell whether there is something to take; once there is not, there never is again."""
         return self.taken < self.total and not self.over
+
+    def _take_one(self) -> tuple[int, object]:
+        """Take the next item; by one lane at a time.
+
+        Raises:
+            IndexError: There are none left.
+        """
+        if not self._may_take():
+            raise IndexError
+        block = self.blocks[-1]
+        item = block.pop(0)
+        if not block:
+            self.blocks.pop()
+        self.taken += 1
+        return self.taken - 1, item
 
     def _cut(self, job: Job) -> Piece:
         block, length = self.blocks[-1], self.length  # once: other lanes write it

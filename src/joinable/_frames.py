@@ -44,7 +44,7 @@ _RUNNERS = frozenset(
         "Batch._call",
         "Lazy._call_some",
         "Eager._call",
-        "Eager._help",
+        "Eager._call_one",
         "_step",
         "_Race._try",
         "Work.__call__",

@@ -5,7 +5,7 @@ coming; and whoever sleeps until something is there is woken.
 
 Workers write to it directly, for a call of a method would cost as much as all of that. In a ring
 `marks` say which places are taken; in a piece, whose owner calls in their order, and in the order
-of coming, results are put one behind the other.
+of coming, results are put one behind the other; what lies by itself has its number.
 
 Who may run between which lines. Workers put; one thread takes, and it alone sleeps. It enters its
 latch in `sleepers`, and *then* looks for a result; a worker puts the result there, and *then* looks
@@ -118,7 +118,7 @@ class Piece(Spot):
     """Some items that follow each other, and the results of calls with them.
 
     Its owner takes from the end of `todo`, where the first one lies, and puts results one behind
-    the other. Others help with the last ones, and put results where `helped` says.
+    the other. Others help with the last ones, whose results lie by themselves.
     """
 
     def __init__(self, start: int, items: list[object]) -> None:
@@ -130,7 +130,6 @@ class Piece(Spot):
         self.first = start  # before this one, and
         self.rest = self.end  # from this one on, those who help have taken them
         self.results: list[object] = []
-        self.helped: dict[int, object] = {}
         self.failed = False  # set before a failure is put behind what came before it
         self.withheld: int | None = None  # results from this one on are not to be taken yet
 
@@ -191,14 +190,6 @@ class Piece(Spot):
         if self.failed:
             results = _up_to_failure(results)
         self.results[place : place + len(results)] = [None] * len(results)
-        while len(results) < most:  # looked at once at least
-            value = self.helped.pop(first + len(results), _NOTHING)
-            if value is _NOTHING:
-                break
-            if isinstance(value, Failure):
-                self.helped[value.index] = value
-                break
-            results.append(value)
         return results
 
     def _is_whole(self) -> bool:
@@ -212,22 +203,22 @@ class Piece(Spot):
     def failure(self, index: int) -> Failure | None:
         """Take out the failure that stands in the place of this result."""
         place = index - self.start
-        value = next(iter(self.results[place : place + 1]), self.helped.get(index))
+        value = next(iter(self.results[place : place + 1]), None)
         if not isinstance(value, Failure):
             return None
-        self.helped.pop(index, None)  # its traceback may lead here
-        self.results[place : place + 1] = self.results[place : place + 1] and [None]
+        self.results[place] = None  # its traceback may lead here
         return value
 
 
 class InPieces(Shelf):
-    """Results in the order of their items, in pieces that come one by one."""
+    """Results in the order of their items, in pieces that come one by one, or each by itself."""
 
     def __init__(self) -> None:
-        """Have no piece yet."""
+        """Have nothing yet."""
         super().__init__()
         self.pieces: dict[int, Piece] = {}
-        self._piece = Piece(0, [])
+        self.singles: dict[int, object] = {}  # of calls that were made one at a time
+        self._piece: Piece | None = None
 
     def put(self, piece: Piece) -> None:
         """Put a piece where it is looked for."""
@@ -237,23 +228,42 @@ class InPieces(Shelf):
     def take(self, index: int, most: int) -> list[object]:
         piece = self._at(index)
         if piece is None:
-            return []
+            return self._in_a_row(index, most)
         values = piece.take(index, most)
         if values is piece.results:
-            self._piece = Piece(piece.end, [])  # it is not kept here
+            self._piece = None  # it is not kept here
+            return values
+        return values + self._in_a_row(index + len(values), most - len(values))
+
+    def _in_a_row(self, index: int, most: int) -> list[object]:
+        """Take out the results that lie by themselves from this number on, up to a failure."""
+        values: list[object] = []
+        while len(values) < most:  # looked at once at least
+            value = self.singles.pop(index + len(values), _NOTHING)
+            if value is _NOTHING:
+                break
+            if isinstance(value, Failure):
+                self.singles[value.index] = value
+                break
+            values.append(value)
         return values
 
     @override
     def failure(self, index: int) -> Failure | None:
         piece = self._at(index)
-        return None if piece is None else piece.failure(index)
+        failure = None if piece is None else piece.failure(index)
+        if failure is not None:
+            return failure
+        value = self.singles.get(index)
+        if not isinstance(value, Failure):
+            return None
+        del self.singles[index]  # its traceback may lead here
+        return value
 
     def _at(self, index: int) -> Piece | None:
-        if index == self._piece.end:
-            following = self.pieces.pop(index, None)
-            if following is None:
-                return None
-            self._piece = following
+        """Return the piece that this result is in, if it is in one."""
+        if self._piece is None or index >= self._piece.end:
+            self._piece = self.pieces.pop(index, None)
         return self._piece
 
 

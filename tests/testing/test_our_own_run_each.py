@@ -124,6 +124,41 @@ def three_in_one_piece() -> None:
     all_come_out(max_workers=2, buffersize=None, count=6)
 
 
+def slow_ones_are_taken_one_at_a_time() -> None:
+    """They begin in their order, and each worker has always one."""
+    begin = time.monotonic()
+    made: list[int] = []
+
+    def call(number: int) -> int:
+        made.append(number)
+        sleep(1)
+        return number
+
+    assert list(run_each(call, range(4), max_workers=2, buffersize=None)) == [0, 1, 2, 3]
+    assert sorted(made) == [0, 1, 2, 3]
+    assert sorted(made[:2]) == [0, 1]
+    assert time.monotonic() == begin + 2
+    assert alone()
+
+
+def a_slow_one_fails() -> None:
+    """Its error is raised at its place, and nothing is taken after it."""
+    made: list[int] = []
+
+    def call(number: int) -> int:
+        made.append(number)
+        sleep(1 if number else 2)
+        if number == 1:
+            raise BoomError
+        return number
+
+    got: list[int] = []
+    with pytest.raises(BoomError):
+        got.extend(run_each(call, range(4), max_workers=2, buffersize=None))
+    assert (got, sorted(made)) == ([0], [0, 1])
+    assert alone()
+
+
 def results_are_let_come() -> None:
     """The consumer has been woken soon, and waits for more than one; the last is long in coming."""
     with mock.patch.object(_eager, "_AMPLE", 1):
@@ -384,6 +419,8 @@ MODELS = [
     Model(two_workers_and_no_bound, WATCH),
     Model(two_workers_and_no_bound_as_completed, WATCH),
     Model(three_in_one_piece, WATCH, bound=0),
+    Model(slow_ones_are_taken_one_at_a_time, WATCH, bound=0),
+    Model(a_slow_one_fails, WATCH, bound=0),
     Model(results_are_let_come, WATCH, bound=0),
     Model(it_is_closed, WATCH),
     Model(it_is_closed_without_a_bound, WATCH),
@@ -496,7 +533,7 @@ FAULTS = {
         Eager, "_cut", "self.shelf.put(piece)", "pass", two_workers_and_no_bound
     ),
     "the next piece is not looked for": Fault(
-        InPieces, "_at", "if index == self._piece.end:", "if False:", two_workers_and_no_bound
+        InPieces, "_at", "self.pieces.pop(index, None)", "None", two_workers_and_no_bound
     ),
     "any result wakes nobody": Fault(
         AsCompleted, "wake", "self.wake_all()", "pass", two_workers_and_no_buffer_as_completed
@@ -538,14 +575,20 @@ FAULTS = {
         Piece, "pick_last", "self.todo.pop(0)", "self.todo.pop()", three_in_one_piece
     ),
     "what a helper has put there is not looked for": Fault(
-        Piece,
-        "take",
-        "self.helped.pop(first + len(results), _NOTHING)",
+        InPieces,
+        "_in_a_row",
+        "self.singles.pop(index + len(values), _NOTHING)",
         "_NOTHING",
         three_in_one_piece,
     ),
     "a helper does not look for the sleeper": Fault(
-        Eager, "_help", "if shelf.sleepers:", "if False:", three_in_one_piece
+        Eager, "_call_one", "if shelf.sleepers:", "if False:", three_in_one_piece
+    ),
+    "two take the same": Fault(
+        Eager, "_call_singly", "with self.turn:", "if True:", slow_ones_are_taken_one_at_a_time
+    ),
+    "nobody follows who takes one": Fault(
+        Eager, "_call_singly", "self.arrived(job)", "pass", slow_ones_are_taken_one_at_a_time
     ),
     "a failure is given out as a result": Fault(
         Eager,
@@ -558,7 +601,7 @@ FAULTS = {
         Eager, "_claim", "if held is not None:", "if False:", one_holds_back
     ),
     "one holds back when all is set aside": Fault(
-        Eager, "_hold_back", "if not self._may_cut():", "if False:", one_holds_back
+        Eager, "_hold_back", "if not self._may_take():", "if False:", one_holds_back
     ),
     "nobody looks after results were let come": Fault(
         Flow,
