@@ -52,8 +52,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Eager"]
 
-_LONGEST = 256
-"""Calls in a piece at most: the integers up to there are made once, and counted by nobody."""
+_LONGEST = 512
+"""Calls in a piece at most; so many results are kept until the consumer has used the last one."""
 
 _QUICK = 20e-6
 """Seconds that a call takes at most to count as quick: then pieces become longer.

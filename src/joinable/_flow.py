@@ -2,8 +2,9 @@
 
 What this promises:
 
-- Each item that was taken from the source gives one entry on the shelf: a result, or a failure.
-  After a failure nothing that comes behind it is started; in order, all that is before it is.
+- Each item with which a call was begun gives one entry on the shelf: a result, or a failure. After
+  a failure nothing that comes behind it is started; in order, all that is before it is. Until then
+  each item that was taken from the source is called with.
 - When the source has ended, `total` says how many entries there are.
 - Whoever waits for an entry is woken when it is there, or when it will never be.
 - Nothing of a call, and nothing of a result that was given out, is kept, but for the chunk of
@@ -13,7 +14,9 @@ How items are taken is the business of `_lazy` and `_eager`.
 
 Who may run between which lines. The consumer alone writes `given` and `chunk`; how it sleeps is
 proved in `_shelf`. `total`, `fault`, `over` and `closed` are written before the sleeper is woken
-because of them, and read after it has entered its latch.
+because of them, and read after it has entered its latch. One that lets results come enters it in
+`patient`, and *then* looks whether there is something to wait for; a lane that finds nothing more
+to do takes it out afterwards. If both were wrong, it would sleep for a moment.
 """
 
 # A scope's inner names are not for its users, but for the floors that are built on it.
@@ -38,6 +41,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from joinable._shelf import Shelf
+    from joinable._typing import Lock
     from joinable._workers import Job
 
 __all__ = ["MOST", "Flow"]
@@ -93,6 +97,7 @@ class Flow(Calls):
         self.released = True  # nobody has begun it, or it has let go of everything
         self.unreached: list[Unreached] = []
         self.hurried = False  # the last wait was a short one
+        self.patient: list[Lock] = []  # the latch of a consumer that lets results come
         self.set_up()
 
     # ---------------------------------------------------------------- the consumer's part
@@ -160,9 +165,13 @@ class Flow(Calls):
     def _let_some_come(self) -> None:
         """Wait for more than one result: to be woken for each costs more than a quick call.
 
-        The latch is nobody's but the scope's: nothing depends on who would release it.
+        For a moment at most: nothing depends on who releases the latch.
         """
-        _park.park(_park.latch(), min(self.deadline, _runtime.monotonic() + _MOMENT))
+        latch = _park.latch()
+        self.patient.append(latch)
+        if self.is_ample():  # after that
+            _park.park(latch, min(self.deadline, _runtime.monotonic() + _MOMENT))
+        self.patient.clear()
         self.chunk = [] if self.closed else self.shelf.take(self.given, self.most)
 
     def _has_some(self) -> bool:
@@ -185,7 +194,7 @@ class Flow(Calls):
         return False
 
     def is_ample(self) -> bool:
-        """Tell whether workers have enough to do while nothing is taken from the shelf."""
+        """Tell whether workers have something to do while nothing is taken from the shelf."""
         raise NotImplementedError
 
     def may_go_on(self) -> bool:
@@ -308,9 +317,21 @@ class Flow(Calls):
         self.scope.cancel(error)
         self.shelf.wake_all()
 
+    def serve(self) -> None:
+        """Wake the consumer that lets results come: there are no more for now."""
+        try:
+            latch = self.patient.pop()
+        except IndexError:
+            return
+        _park.release(latch)
+
     @override
     def counts(self) -> str:
-        return f"{super().counts()}, {self.taken} items taken, {self.used} results used"
+        return f"{super().counts()}, {self.begun()} items taken, {self.used} results used"
+
+    def begun(self) -> int:
+        """Return how many items were taken to call with them."""
+        return self.taken
 
     @override
     def say(self, index: int) -> str:

@@ -45,7 +45,7 @@ _RUNNERS = frozenset(
         "Lazy._call_some",
         "Eager._call",
         "Eager._call_one",
-        "_step",
+        "_take_one",
         "_Race._try",
         "Work.__call__",
         "_spread.<locals>.call",

@@ -1,7 +1,9 @@
 """The calls of a `run_each` that takes its items one by one, when somebody is about to call.
 
 What it promises: the source is advanced by one lane at a time, in one context of its own, and never
-more than `window` items ahead of what the consumer has done with.
+more than `window` items ahead of what the consumer has done with. Where that runs no code of the
+user's, some are taken at a time; they lie `ready` for all lanes, so that none waits for a call that
+is made with another.
 
 Where calls are quick, a lane that finds no room holds on for a moment before it leaves: to come
 back costs as much as many such calls. Then one lane is enough, and the next one need not be sent
@@ -9,8 +11,10 @@ for as long as another one holds on: that looks for itself when the moment is ov
 is not quick any more keeps those behind it waiting for a moment, and no longer.
 
 Who may run between which lines. `turn` is held by the lane that looks whether there is room and
-takes an item: it guards the source, and `taken`. A lane that finds no room leaves, and asks once
-more under the crew's lock; the consumer writes `used` and then, before it waits, calls a lane
+takes items: it guards the source, and `taken`, and nobody else adds to `ready`. From there each is
+taken by one lane, in their order: the deque locks itself. Who stops all writes `halted`, and *then*
+clears it; a lane looks at `halted` when it has its item. A lane that finds no room leaves, and asks
+once more under the crew's lock; the consumer writes `used` and then, before it waits, calls a lane
 under that lock: so either it finds the lane gone, or the lane finds the room.
 
 A lane that holds on enters its latch in `held`, and *then* looks for room, and for the end; the
@@ -26,6 +30,8 @@ comes to the turn later, when its moment is over, and sees what there is to take
 from __future__ import annotations
 
 import functools
+import itertools
+from collections import deque
 
 from joinable import _closing, _park, _runtime
 from joinable._calls import IDLE, READING
@@ -37,7 +43,7 @@ from joinable._typing import override
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import contextvars
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from joinable._calls import Spot
     from joinable._shelf import Shelf
@@ -52,8 +58,11 @@ _PLAIN = frozenset((type(iter(())), type(iter([])), type(iter(range(0))), type(i
 _NOWHERE: tuple[list[object], bytearray] = ([], bytearray())
 """For results that have no place of their own."""
 
-_AMPLE = 512
-"""Items in a window, at least, that workers are not through with in a moment, tiny as they are."""
+_AMPLE = 32
+"""Items in a window, at least, for more than one of their results to be let come."""
+
+_GULP = 64
+"""Items that are taken at a time at most, where no code of the user's runs for them."""
 
 _PROVEN = 8
 """Calls in a row, at least, after which it can be told how quick they are."""
@@ -81,16 +90,18 @@ class Lazy(Flow):
         self.quick = False
         self.held: list[Lock] = []  # latches of lanes that hold on
         self.roused: list[None] = []  # one for each that was released, until its lane has seen it
-        self.step: Callable[[], object] = self.source.__next__
+        self.ready: deque[tuple[int, object]] = deque()  # what was taken, with its numbers
+        self.halted = False  # that is not called with any more
+        self.step: Callable[[int], list[object]] = functools.partial(_take_some, self.source)
 
     @override
     def read(self) -> None:
         if type(self.source) not in _PLAIN:
-            self.step = functools.partial(_step, self.own, self.step)
+            self.step = functools.partial(_take_one, self.own, self.source.__next__)
 
     @override
     def is_ample(self) -> bool:
-        return self.window >= _AMPLE
+        return self.window >= _AMPLE and not self.over and self._room() > 0
 
     @override
     def hint(self) -> None:
@@ -99,11 +110,19 @@ class Lazy(Flow):
 
     @override
     def look(self) -> None:
-        if self.window - (self.taken - self.used) >= self.low:
+        if self._room() >= self.low:
             self.filling = True
             # A copy locks the list: who takes from it afterwards sees what `used` is now.
             if not self.roused.copy() and not self._rouse():
                 self.call_another()
+
+    def _room(self) -> int:
+        """Return with how many items more calls may begin."""
+        return self.window + self.used - self.begun()
+
+    @override
+    def begun(self) -> int:
+        return self.taken - len(self.ready)  # in this order: some too few while they are taken
 
     def _rouse(self) -> bool:
         """Have a lane come to its turn that holds on; False if there is none."""
@@ -118,32 +137,38 @@ class Lazy(Flow):
 
     @override
     def stop(self) -> None:
+        self.halted = True  # first: who takes it at this moment looks at it then
+        self.ready.clear()
         super().stop()
-        while self._rouse():
-            pass
+        self._tell_all()
 
     @override
     def end(self, error: BaseException) -> None:
         super().end(error)
-        self.stop()
+        self._tell_all()
+
+    def _tell_all(self) -> None:
+        self.serve()
+        while self._rouse():
+            pass
 
     @override
     def has_more(self) -> bool:
         # Where there is much to do, the first bit of room counts. A lane that has found none comes
         # back for more than that, or each single entry would cost a change of threads.
-        room = self.window - (self.taken - self.used)
-        return not self.over and room >= (1 if self.filling else self.low)
+        return not self.over and self._room() >= (1 if self.filling else self.low)
 
     @override
     def call_all(self, job: Job, spot: Spot) -> bool:
         copy = self.contexts()
         follow: Callable[[], object] = functools.partial(self.arrived, job)
         while True:
-            begun, taken = _runtime.monotonic(), self.taken
+            begun, calls = _runtime.monotonic(), self.begun()
             if not self._call_some(spot, copy, follow):
                 return False
-            self._note_pace(self.taken - taken, _runtime.monotonic() - begun)
+            self._note_pace(self.begun() - calls, _runtime.monotonic() - begun)
             if not self.quick or not self._hold_on(job):
+                self.serve()
                 return True
             follow = self._follow
 
@@ -159,6 +184,7 @@ class Lazy(Flow):
         latch = _park.latch()
         self.held.append(latch)
         if not self.over and not self.has_more():  # after that
+            self.serve()  # just before this one sleeps: who is woken needs the GIL
             _runtime.rest(latch, _MOMENT)
         try:
             self.held.remove(latch)
@@ -180,31 +206,21 @@ class Lazy(Flow):
         After the first item the next lane is to `follow`.
         """
         # What a call has left to close is in the last one.
-        fn, step, of_task = self.caller(spot), self.step, _closing.mine().task
-        take_turn, pass_turn = self.turn.acquire, self.turn.release  # a `with` costs twice as much
-        window, shelf, sleepers = self.window, self.shelf, self.shelf.sleepers
+        fn, ready, of_task = self.caller(spot), self.ready, _closing.mine().task
+        pop, window, shelf, sleepers = ready.popleft, self.window, self.shelf, self.shelf.sleepers
         values, marks = (shelf.values, shelf.marks) if isinstance(shelf, InOrder) else _NOWHERE
         append = shelf.values.append if isinstance(shelf, AsCompleted) else None
         first = clean = True
         while clean:
-            spot.index = IDLE
-            take_turn()
-            try:
-                index = self.taken
-                if self.over or index - self.used >= window:
-                    self.filling = False
-                    break
-                spot.index = READING
-                item = step()
-                if self.over:  # since the source was asked: nothing is started any more
-                    break  # type: ignore[unreachable]
-                self.taken = index + 1
-                spot.index = index
-            except BaseException as error:  # noqa: BLE001  it has its place in the stream
-                self.end(error)
+            if not ready and not self._take(spot):
                 break
-            finally:
-                pass_turn()
+            try:
+                index, item = pop()
+            except IndexError:  # another lane was quicker
+                continue
+            if self.halted:
+                break
+            spot.index = index
             if first:
                 follow()
                 first = False
@@ -227,14 +243,46 @@ class Lazy(Flow):
             if sleepers:  # after that; see `_shelf`
                 shelf.wake(index)
             del item, value, context  # nothing of a finished call is kept during the next wait
+        spot.index = IDLE
         return clean
 
+    def _take(self, spot: Spot) -> bool:
+        """See that there are items to call with; False if there is no room, or none is left."""
+        with self.turn:
+            if self.ready:
+                return True
+            room = self.window - (self.taken - self.used)
+            if self.over or room <= 0:
+                self.filling = False
+                return False
+            spot.index = READING
+            try:
+                items = self.step(min(room, _GULP))
+            except BaseException as error:  # noqa: BLE001  it has its place in the stream
+                self.end(error)
+                return False
+            finally:
+                spot.index = IDLE
+            if self.over:  # since the source was asked: nothing is started any more
+                return False  # type: ignore[unreachable]
+            self.ready.extend(enumerate(items, self.taken))
+            self.taken += len(items)  # after that, see `begun`
+        return True
 
-def _step(own: contextvars.Context, step: Callable[[], object]) -> object:
+
+def _take_some(source: Iterator[object], most: int) -> list[object]:
+    """Take so many items at most from a source that runs no code of the user's."""
+    items = [*itertools.islice(source, most)]
+    if not items:
+        raise StopIteration
+    return items
+
+
+def _take_one(own: contextvars.Context, step: Callable[[], object], _most: int) -> list[object]:
     """Take an item, in the source's context: a task of its own, which ends with that."""
     record = _closing.mine()
     try:
-        return own.run(step)
+        return [own.run(step)]
     finally:
         if record.task:
             record.end_task(own.run)

@@ -387,6 +387,57 @@ def one_holds_on_for_a_moment() -> None:
         calls_that_wait_for_each_other(0)
 
 
+def results_are_let_come_from(max_workers: int, *, ordered: bool = True) -> None:
+    """The consumer waits for more than one, and no longer than there are any to come."""
+    begin = time.monotonic()
+    with mock.patch.object(_lazy, "_AMPLE", 1):
+        all_come_out(max_workers=max_workers, buffersize=1, ordered=ordered, count=4)
+    assert time.monotonic() == begin
+
+
+def results_are_let_come_from_one() -> None:
+    """In a window of two."""
+    results_are_let_come_from(1)
+
+
+def results_are_let_come_from_one_that_holds_on() -> None:
+    """The same, and the lane stays."""
+    with mock.patch.object(_lazy, "_PROVEN", 1):
+        results_are_let_come_from(1)
+
+
+def results_are_let_come_from_two_as_completed() -> None:
+    """In a window of three, in any order."""
+    results_are_let_come_from(2, ordered=False)
+
+
+def some_are_taken_at_a_time() -> None:
+    """The source is a list, and the window of three; nothing behind a failure is begun."""
+    made: list[int] = []
+
+    def call(number: int) -> int:
+        made.append(number)
+        if number == 1:
+            raise BoomError
+        return number
+
+    got: list[int] = []
+    with pytest.raises(BoomError):
+        got.extend(run_each(call, [0, 1, 2, 3, 4, 5], max_workers=1, buffersize=2))
+    assert got == [0]
+    assert made == [0, 1]
+    assert alone()
+
+
+def two_workers_and_a_list() -> None:
+    """In a window of four."""
+    made: list[int] = []
+    results = run_each(made.append, [0, 1, 2, 3, 4, 5], max_workers=2, buffersize=2)
+    assert len(list(results)) == 6
+    assert sorted(made) == [0, 1, 2, 3, 4, 5]
+    assert alone()
+
+
 def it_is_left_while_one_holds_on() -> None:
     """Nobody waits for the end of the moment."""
     begin = time.monotonic()
@@ -410,6 +461,11 @@ MODELS = [
     Model(two_hold_on, WATCH),
     Model(two_hold_on_as_completed, WATCH),
     Model(one_holds_on_for_a_moment, WATCH, bound=0),
+    Model(results_are_let_come_from_one, WATCH, bound=2),
+    Model(results_are_let_come_from_one_that_holds_on, WATCH),
+    Model(results_are_let_come_from_two_as_completed, WATCH),
+    Model(some_are_taken_at_a_time, WATCH),
+    Model(two_workers_and_a_list, WATCH),
     Model(it_is_left_while_one_holds_on, WATCH),
     Model(one_holds_on_when_the_second_fails, WATCH),
     Model(one_worker_and_no_buffer, WATCH, bound=2),
@@ -463,21 +519,21 @@ FAULTS = {
     "nobody follows who was roused": Fault(
         Lazy, "_follow", "self.call_another()", "pass", one_holds_on_for_a_moment
     ),
-    "at the end nobody is roused": Fault(Lazy, "end", "self.stop()", "pass", two_hold_on),
+    "at the end nobody is roused": Fault(Lazy, "end", "self._tell_all()", "pass", two_hold_on),
     "nobody is roused when it is left": Fault(
-        Lazy, "stop", "while self._rouse():", "while False:", it_is_left_while_one_holds_on
+        Lazy, "stop", "self._tell_all()", "pass", it_is_left_while_one_holds_on
     ),
     "nobody is sent for when there is room": Fault(
         Lazy, "look", "self.call_another()", "pass", one_worker_and_no_buffer
     ),
     "the first bit of room counts for nobody": Fault(
-        Lazy, "has_more", "room >= (", "room > (", one_worker_and_no_buffer
+        Lazy, "has_more", "_room() >= (", "_room() > (", one_worker_and_no_buffer
     ),
     "a lane takes one more than there is room for": Fault(
         Lazy,
-        "_call_some",
-        "index - self.used >= window",
-        "index - self.used > window",
+        "_take",
+        "room <= 0",
+        "room < 0",
         two_workers_and_no_buffer,
     ),
     "two are in the source": Fault(
@@ -499,6 +555,32 @@ FAULTS = {
     ),
     "a lane of a list does not look for the sleeper": Fault(
         Eager, "_call", "if sleepers:", "if False:", two_workers_and_no_bound
+    ),
+    "nobody wakes who lets results come": Fault(
+        Lazy, "call_all", "self.serve()", "pass", results_are_let_come_from_one
+    ),
+    "a lane that holds on does not wake who lets results come": Fault(
+        Lazy, "_hold_on", "self.serve()", "pass", results_are_let_come_from_one_that_holds_on
+    ),
+    "results are let come that do not": Fault(
+        Flow,
+        "_let_some_come",
+        "if self.is_ample():",
+        "if True:",
+        results_are_let_come_from_one,
+    ),
+    "what was taken is called with in any case": Fault(
+        Lazy, "stop", "self.ready.clear()", "self.halted = False", some_are_taken_at_a_time
+    ),
+    "what was taken is given out twice": Fault(
+        Lazy, "_call_some", "pop()", "ready[0]; pop()", two_workers_and_a_list
+    ),
+    "what is taken counts for nothing": Fault(
+        Lazy,
+        "_take",
+        "self.taken += len(items)",
+        "self.taken += 1",
+        two_workers_and_a_list,
     ),
     "the mark comes before the value": Fault(
         Lazy,

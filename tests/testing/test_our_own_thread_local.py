@@ -374,7 +374,7 @@ FAULTS = {
     ),
     "what a source has made goes on to the call": Fault(
         lazy,
-        "_step",
+        "_take_one",
         "if record.task:",
         "if False:",
         a_result_of_a_stream_is_closed,
