@@ -322,10 +322,11 @@ def run_each(  # noqa: PLR0913  each of them is asked for by some
     Thread-safety: may be called by any thread at any time, in a call of its own, too. One thread
     iterates.
 
-    Cost: a call of a list costs a thirtieth to a fortieth of what it costs with `Executor.map`; of
-    a stream with a buffer of 64 a fifth, of 256 a tenth. What is not there yet costs a hand-over
-    between threads; where these follow each other closely and much is to come (a list, or a
-    window of 500), results may wait for each other, for a fifth of a millisecond.
+    Cost: a call of a list costs a thirtieth to a fiftieth of what it costs with `Executor.map`; of
+    a stream with a buffer of 64 a seventh to a tenth, of 256 a tenth at most. What is not there
+    yet costs a hand-over between threads; where these follow each other closely and more are to
+    come (from a list, or in a window of 32), results may wait for each other, for a fifth of a
+    millisecond.
     """
     check_callable(fn, "fn")
     if not iterables:
