@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import record
 from contest import OURS
+from page import NEIGHBOURS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -110,7 +111,8 @@ def costs(made: Sequence[Record]) -> Callable[[Any], None]:
 
 def dots_of_build(axes: Any, made: Record) -> None:
     rows = [row for row in made["rows"] if len(row["ratios"]) > 1]
-    names = dict.fromkeys(name for row in rows for name in row["ratios"] if name != "ideal")
+    # Not what is no tool: a bare sleep, and what the row of a pool is held against beside.
+    names = [name for name in NEIGHBOURS if name != "ideal"]
     for name, colour in zip(names, COLOURS, strict=True):
         there = [place for place, row in enumerate(rows) if name in row["ratios"]]
         values = [1 / rows[place]["ratios"][name][0] for place in there]
