@@ -136,6 +136,31 @@ def test_a_result_may_be_anything(buffersize: int | None) -> None:
         assert {id(thing) for thing in got} == {id(thing) for thing in things}
 
 
+def test_a_list_may_grow_until_it_is_used_up() -> None:
+    todo = [3]
+
+    def call(number: int) -> int:
+        if number:
+            todo.append(number - 1)
+        return number
+
+    assert list(run_each(call, todo, max_workers=1)) == [3, 2, 1, 0]
+
+
+def test_who_waits_while_another_is_in_the_source_is_at_no_call() -> None:
+    gate = threading.Event()
+
+    def source() -> Generator[int]:
+        yield from range(3)
+        assert gate.wait(PATIENCE)
+
+    with run_each(square, source(), max_workers=3) as stream:
+        assert [next(stream) for _ in range(3)] == [0, 1, 4]
+        until(lambda: " 0 running" in repr(stream))
+        gate.set()
+        assert list(stream) == []
+
+
 def test_in_order_though_the_calls_end_in_reverse() -> None:
     ended = [threading.Event() for _ in range(6)]
 

@@ -14,9 +14,9 @@ How items are taken is the business of `_lazy` and `_eager`.
 
 Who may run between which lines. The consumer alone writes `given` and `chunk`; how it sleeps is
 proved in `_shelf`. `total`, `fault`, `over` and `closed` are written before the sleeper is woken
-because of them, and read after it has entered its latch. One that lets results come enters it in
-`patient`, and *then* looks whether there is something to wait for; a lane that finds nothing more
-to do takes it out afterwards. If both were wrong, it would sleep for a moment.
+because of them, and read after it has entered its latch. One that lets results come sleeps for a
+moment at most. It enters its latch in `patient`, and *then* looks whether there is something to
+wait for; a lane of a window that finds nothing more to do takes it out afterwards.
 """
 
 # A scope's inner names are not for its users, but for the floors that are built on it.
@@ -47,7 +47,8 @@ if TYPE_CHECKING:
 __all__ = ["MOST", "Flow"]
 
 MOST = 256
-"""Results that are given out at a time at most: they are kept until the last of them is used."""
+"""Results that are given out at a time at most, unless they lie together: they are kept until the
+last of them is used."""
 
 _SHORT = 100e-6
 """Seconds: after so short a wait the next one is not worth two changes of threads."""
@@ -304,9 +305,9 @@ class Flow(Calls):
     def stop(self) -> None:
         self.over = True
 
-    def stop_behind(self, index: int) -> None:  # noqa: ARG002  all before it has been started
-        """Start nothing more that comes behind this item."""
-        self.stop()
+    def stop_behind(self, index: int) -> None:
+        """Start nothing more that comes behind this item, in order; else nothing at all."""
+        raise NotImplementedError
 
     @override
     def broke(self, error: BaseException) -> None:

@@ -1,4 +1,4 @@
-"""The calls of a `run_each` that takes its items one by one, when somebody is about to call.
+"""The calls of a `run_each` that takes its items when somebody is about to call.
 
 What it promises: the source is advanced by one lane at a time, in one context of its own, and never
 more than `window` items ahead of what the consumer has done with. Where that runs no code of the
@@ -12,8 +12,9 @@ is not quick any more keeps those behind it waiting for a moment, and no longer.
 
 Who may run between which lines. `turn` is held by the lane that looks whether there is room and
 takes items: it guards the source, and `taken`, and nobody else adds to `ready`. From there each is
-taken by one lane, in their order: the deque locks itself. Who stops all writes `halted`, and *then*
-clears it; a lane looks at `halted` when it has its item. A lane that finds no room leaves, and asks
+taken by one lane, in their order: the deque locks itself. Who stops what lies behind an item says
+so in `halted`, and *then* clears the deque: all in it lies behind. A lane looks at `halted` when it
+has its item, which may lie before: that is called with. A lane that finds no room leaves, and asks
 once more under the crew's lock; the consumer writes `used` and then, before it waits, calls a lane
 under that lock: so either it finds the lane gone, or the lane finds the room.
 
@@ -31,6 +32,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import operator
 from collections import deque
 
 from joinable import _closing, _park, _runtime
@@ -91,7 +93,7 @@ class Lazy(Flow):
         self.held: list[Lock] = []  # latches of lanes that hold on
         self.roused: list[None] = []  # one for each that was released, until its lane has seen it
         self.ready: deque[tuple[int, object]] = deque()  # what was taken, with its numbers
-        self.halted = False  # that is not called with any more
+        self.halted: list[int] = []  # what lies behind one of these is not called with any more
         self.step: Callable[[int], list[object]] = functools.partial(_take_some, self.source)
 
     @override
@@ -137,9 +139,16 @@ class Lazy(Flow):
 
     @override
     def stop(self) -> None:
-        self.halted = True  # first: who takes it at this moment looks at it then
+        self._halt(-1)
+
+    @override
+    def stop_behind(self, index: int) -> None:
+        self._halt(index if self.ordered else -1)
+
+    def _halt(self, index: int) -> None:
+        self.halted.append(index)  # first: who has just taken an item looks at it then
+        self.over = True
         self.ready.clear()
-        super().stop()
         self._tell_all()
 
     @override
@@ -206,7 +215,8 @@ class Lazy(Flow):
         After the first item the next lane is to `follow`.
         """
         # What a call has left to close is in the last one.
-        fn, ready, of_task = self.caller(spot), self.ready, _closing.mine().task
+        fn, ready, halted = self.caller(spot), self.ready, self.halted
+        of_task = _closing.mine().task
         pop, window, shelf, sleepers = ready.popleft, self.window, self.shelf, self.shelf.sleepers
         values, marks = (shelf.values, shelf.marks) if isinstance(shelf, InOrder) else _NOWHERE
         append = shelf.values.append if isinstance(shelf, AsCompleted) else None
@@ -218,7 +228,7 @@ class Lazy(Flow):
                 index, item = pop()
             except IndexError:  # another lane was quicker
                 continue
-            if self.halted:
+            if halted and index > min(halted):
                 break
             spot.index = index
             if first:
@@ -248,6 +258,7 @@ class Lazy(Flow):
 
     def _take(self, spot: Spot) -> bool:
         """See that there are items to call with; False if there is no room, or none is left."""
+        spot.index = IDLE  # while it waits for others
         with self.turn:
             if self.ready:
                 return True
@@ -263,16 +274,20 @@ class Lazy(Flow):
                 return False
             finally:
                 spot.index = IDLE
-            if self.over:  # since the source was asked: nothing is started any more
-                return False  # type: ignore[unreachable]
             self.ready.extend(enumerate(items, self.taken))
             self.taken += len(items)  # after that, see `begun`
+            if self.over:  # since the source was asked: nothing is started any more
+                self.ready.clear()  # type: ignore[unreachable]
+                return False
         return True
 
 
 def _take_some(source: Iterator[object], most: int) -> list[object]:
-    """Take so many items at most from a source that runs no code of the user's."""
-    items = [*itertools.islice(source, most)]
+    """Take so many items at most from a source that runs no code of the user's.
+
+    Not to its end, unless it is asked for more: a list may grow until then.
+    """
+    items = [*itertools.islice(source, max(1, min(most, operator.length_hint(source))))]
     if not items:
         raise StopIteration
     return items

@@ -429,6 +429,11 @@ def some_are_taken_at_a_time() -> None:
     assert alone()
 
 
+def the_third_of_a_list_fails() -> None:
+    """What is before it is made, whoever has taken it."""
+    one_fails(2, 1, count=3)
+
+
 def two_workers_and_a_list() -> None:
     """In a window of four."""
     made: list[int] = []
@@ -466,6 +471,7 @@ MODELS = [
     Model(results_are_let_come_from_two_as_completed, WATCH),
     Model(some_are_taken_at_a_time, WATCH),
     Model(two_workers_and_a_list, WATCH),
+    Model(the_third_of_a_list_fails, (Lazy,)),
     Model(it_is_left_while_one_holds_on, WATCH),
     Model(one_holds_on_when_the_second_fails, WATCH),
     Model(one_worker_and_no_buffer, WATCH, bound=2),
@@ -521,7 +527,7 @@ FAULTS = {
     ),
     "at the end nobody is roused": Fault(Lazy, "end", "self._tell_all()", "pass", two_hold_on),
     "nobody is roused when it is left": Fault(
-        Lazy, "stop", "self._tell_all()", "pass", it_is_left_while_one_holds_on
+        Lazy, "_halt", "self._tell_all()", "pass", it_is_left_while_one_holds_on
     ),
     "nobody is sent for when there is room": Fault(
         Lazy, "look", "self.call_another()", "pass", one_worker_and_no_buffer
@@ -570,7 +576,10 @@ FAULTS = {
         results_are_let_come_from_one,
     ),
     "what was taken is called with in any case": Fault(
-        Lazy, "stop", "self.ready.clear()", "self.halted = False", some_are_taken_at_a_time
+        Lazy, "_halt", "self.ready.clear()", "self.halted.clear()", some_are_taken_at_a_time
+    ),
+    "what was taken before a failure is dropped": Fault(
+        Lazy, "_call_some", "index > min(halted)", "True", the_third_of_a_list_fails
     ),
     "what was taken is given out twice": Fault(
         Lazy, "_call_some", "pop()", "ready[0]; pop()", two_workers_and_a_list
