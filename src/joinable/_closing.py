@@ -31,7 +31,7 @@ from joinable import _runtime
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Protocol
+    from typing import ClassVar, Protocol
 
     class Entry(Protocol):
         """What is to be closed; neither of these may raise.
@@ -59,6 +59,8 @@ class Record:
     owner: threading.Thread | None = None
     worker: str | None = None
     """Which worker the thread is, whose name is that of what it runs."""
+    idents: ClassVar[dict[int, int]] = {}
+    """The threads that have one, and some that have had one; of each the id of the last."""
     on_entry: Callable[[], object] | None = None
     """Called before something is entered for a task, by who does not look after each task."""
 
@@ -67,6 +69,7 @@ class Record:
         self.task: Entries = {}
         self.thread: Entries = {}
         self.ident = _runtime.get_ident()
+        self.idents[self.ident] = id(self)
 
     def enter(self, entry: Entry, *, per_task: bool) -> None:
         """Have it closed at one of the two ends."""
@@ -128,13 +131,19 @@ class Record:
 
     def __del__(self) -> None:
         """Close what is left: the thread ends, and it is not one of ours."""
-        if not self.ident or not (self.task or self.thread):
+        if not self.ident:
             return
         # At the end of an interpreter nothing of this module is there any more.
         if _runtime is None or sys.is_finalizing():  # type: ignore[redundant-expr]  # pyright: ignore[reportUnnecessaryComparison]
             return
         if self.ident != _runtime.get_ident():
             return  # in the child of a fork, where there is no such thread
+        if self.task or self.thread:
+            self._close_left()
+        if self.idents.get(self.ident) == id(self):  # else another thread has its number by now
+            del self.idents[self.ident]
+
+    def _close_left(self) -> None:
         # What is local to it is gone. Touched now, it would come back, and nobody would drop it
         # again: half a kilobyte a thread. So that is left to what closes the values.
         self.has_locals = False
@@ -171,6 +180,14 @@ def mine() -> Record:
             return known
         record = _here.record = Record()
     return record
+
+
+def known() -> Record | None:
+    """Return the record of the calling thread if it has one.
+
+    To make one that nobody needs would cost a tenth of what a thread costs.
+    """
+    return mine() if _runtime.get_ident() in Record.idents else None
 
 
 def thread_name() -> str:

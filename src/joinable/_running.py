@@ -93,14 +93,14 @@ class Running(Task["T"]):
         body: Callable[[], T] = launch.body  # type: ignore[assignment]
         context: contextvars.Context = launch.context  # type: ignore[assignment]
         launch.running, launch.body, launch.context = body, None, None
-        record = _closing.mine()
         try:
             if _events.observers:
                 _events.emit(_events.Kind.STARTED, self)
             try:
                 result = context.run(body)
             finally:
-                if record.task:
+                record = _closing.known()
+                if record is not None and record.task:
                     _end_in(launch, context, record)
         except BaseException as error:  # noqa: BLE001  whatever it raised is the outcome
             launch.running = None
@@ -118,7 +118,8 @@ class Running(Task["T"]):
             else:
                 self._finish(FINISHED, result)
         del launch, scope  # an error's traceback leads here: it must not keep what is around us
-        if record.task:  # of callbacks
+        record = _closing.known()
+        if record is not None and record.task:  # of callbacks
             record.end_task()
         # Who gives it up writes that before the end: if we come too late to write that, it is seen.
         if self._given_up and _events.observers:

@@ -330,7 +330,9 @@ class Thread(Running["T"], _Standard):
             if not self._finish(FINISHED, exception=fault):
                 raise
         finally:
-            _closing.mine().end_thread()
+            record = _closing.known()
+            if record is not None:
+                record.end_thread()
             if self.daemon:
                 _exit.ended()
             if begun:
