@@ -325,8 +325,8 @@ def run_each(  # noqa: PLR0913  each of them is asked for by some
     Cost: a call of a list costs a thirtieth to a fiftieth of what it costs with `Executor.map`; of
     a stream with a buffer of 64 a seventh to a tenth, of 256 a tenth at most. What is not there
     yet costs a hand-over between threads; where these follow each other closely and more are to
-    come (from a list, or in a window of 32), results may wait for each other, for a fifth of a
-    millisecond.
+    come (of a list in a window of 32, of any input in one of 512 or in none), results may wait for
+    each other, for a fifth of a millisecond.
     """
     check_callable(fn, "fn")
     if not iterables:

@@ -63,6 +63,9 @@ _NOWHERE: tuple[list[object], bytearray] = ([], bytearray())
 _AMPLE = 32
 """Items in a window, at least, for more than one of their results to be let come."""
 
+_LAVISH = 512
+"""The same where the source runs code of the user's, which may wait for a result to be used."""
+
 _GULP = 64
 """Items that are taken at a time at most, where no code of the user's runs for them."""
 
@@ -95,15 +98,17 @@ class Lazy(Flow):
         self.ready: deque[tuple[int, object]] = deque()  # what was taken, with its numbers
         self.halted: list[int] = []  # what lies behind one of these is not called with any more
         self.step: Callable[[int], list[object]] = functools.partial(_take_some, self.source)
+        self.may_let_come = self.window >= _AMPLE
 
     @override
     def read(self) -> None:
         if type(self.source) not in _PLAIN:
             self.step = functools.partial(_take_one, self.own, self.source.__next__)
+            self.may_let_come = self.window >= _LAVISH
 
     @override
     def is_ample(self) -> bool:
-        return self.window >= _AMPLE and not self.over and self._room() > 0
+        return self.may_let_come and not self.over and self._room() > 0
 
     @override
     def hint(self) -> None:

@@ -7,6 +7,7 @@ the end show that the models can fail.
 
 from __future__ import annotations
 
+import queue
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -390,7 +391,7 @@ def one_holds_on_for_a_moment() -> None:
 def results_are_let_come_from(max_workers: int, *, ordered: bool = True) -> None:
     """The consumer waits for more than one, and no longer than there are any to come."""
     begin = time.monotonic()
-    with mock.patch.object(_lazy, "_AMPLE", 1):
+    with mock.patch.object(_lazy, "_LAVISH", 1):
         all_come_out(max_workers=max_workers, buffersize=1, ordered=ordered, count=4)
     assert time.monotonic() == begin
 
@@ -409,6 +410,18 @@ def results_are_let_come_from_one_that_holds_on() -> None:
 def results_are_let_come_from_two_as_completed() -> None:
     """In a window of three, in any order."""
     results_are_let_come_from(2, ordered=False)
+
+
+def the_source_waits_for_results() -> None:
+    """Each item depends on the result before it, which is not let wait for others."""
+    begin = time.monotonic()
+    items: queue.SimpleQueue[int | None] = queue.SimpleQueue()
+    items.put(0)
+    with run_each(int, iter(items.get, None), max_workers=1, buffersize=64) as results:
+        for number in results:
+            items.put(number + 1 if number < 3 else None)
+    assert time.monotonic() == begin
+    assert alone()
 
 
 def some_are_taken_at_a_time() -> None:
@@ -469,6 +482,7 @@ MODELS = [
     Model(results_are_let_come_from_one, WATCH, bound=2),
     Model(results_are_let_come_from_one_that_holds_on, WATCH),
     Model(results_are_let_come_from_two_as_completed, WATCH),
+    Model(the_source_waits_for_results, WATCH, bound=0),
     Model(some_are_taken_at_a_time, WATCH),
     Model(two_workers_and_a_list, WATCH),
     Model(the_third_of_a_list_fails, (Lazy,)),
@@ -574,6 +588,13 @@ FAULTS = {
         "if self.is_ample():",
         "if True:",
         results_are_let_come_from_one,
+    ),
+    "results are let come that a source waits for": Fault(
+        Lazy,
+        "read",
+        "self.may_let_come = self.window >= _LAVISH",
+        "pass",
+        the_source_waits_for_results,
     ),
     "what was taken is called with in any case": Fault(
         Lazy, "_halt", "self.ready.clear()", "self.halted.clear()", some_are_taken_at_a_time
