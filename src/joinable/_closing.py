@@ -190,6 +190,12 @@ def known() -> Record | None:
     return mine() if _runtime.get_ident() in Record.idents else None
 
 
+def left_by_task() -> Record | None:
+    """Return that record if the task that has ended here has left something to close."""
+    record = known()
+    return record if record is not None and record.task else None
+
+
 def thread_name() -> str:
     """Return what the calling thread is called, whatever it runs at the moment."""
     # Not `current_thread()`, see `know_thread`.

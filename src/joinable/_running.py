@@ -99,8 +99,8 @@ class Running(Task["T"]):
             try:
                 result = context.run(body)
             finally:
-                record = _closing.known()
-                if record is not None and record.task:
+                record = _closing.left_by_task()
+                if record is not None:
                     _end_in(launch, context, record)
         except BaseException as error:  # noqa: BLE001  whatever it raised is the outcome
             launch.running = None
@@ -118,8 +118,8 @@ class Running(Task["T"]):
             else:
                 self._finish(FINISHED, result)
         del launch, scope  # an error's traceback leads here: it must not keep what is around us
-        record = _closing.known()
-        if record is not None and record.task:  # of callbacks
+        record = _closing.left_by_task()
+        if record is not None:  # of callbacks
             record.end_task()
         # Who gives it up writes that before the end: if we come too late to write that, it is seen.
         if self._given_up and _events.observers:

@@ -296,15 +296,15 @@ FAULTS = {
     "a task is closed when its outcome is there": Fault(
         running.Running,
         "_run_body",
-        "            if record.task:\n                _end_in(launch, context, record)\n",
-        "            pass\n",
+        "_end_in(launch, context, record)",
+        "pass",
         who_has_the_result_finds_all_closed,
     ),
     "what a callback has made stays": Fault(
         running.Running,
         "_run_body",
-        "    if record.task:  # of callbacks\n        record.end_task()\n",
-        "",
+        "record.end_task()",
+        "pass",
         a_callback_finds_all_closed,
     ),
     "a call of run_all is closed at the end of its lane": Fault(
