@@ -222,7 +222,7 @@ def test_nobody_sleeps_for_ever_whatever_the_window(
 
 @pytest.mark.soak
 def test_ten_million_items_in_constant_memory() -> None:
-    """By a generator, with the default window; what grows shows in the peak of the process."""
+    """By a generator, in a window of a thousand; what grows shows in the peak of the process."""
 
     def peak() -> int:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # KiB on Linux
