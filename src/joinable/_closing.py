@@ -11,8 +11,9 @@ What this promises:
   is still entered is forgotten, and that is reported.
 
 Who may run between which lines: nobody. A record is touched by its own thread alone, but that
-others may ask whether it is empty. A finalizer or a signal handler of that thread may enter
-something between any two lines: it is found in the same round or in the next.
+others may ask whether it is empty; and of `idents` each thread writes what is its own. A finalizer
+or a signal handler of that thread may enter something between any two lines: it is found in the
+same round or in the next.
 
 A fork leaves the records of other threads behind, whose finalizers then run in the child, in a
 thread that is not theirs: they do nothing. What is local to the forking thread stays.
