@@ -97,14 +97,17 @@ class Lazy(Flow):
         self.roused: list[None] = []  # one for each that was released, until its lane has seen it
         self.ready: deque[tuple[int, object]] = deque()  # what was taken, with its numbers
         self.halted: list[int] = []  # what lies behind one of these is not called with any more
-        self.step: Callable[[int], list[object]] = functools.partial(_take_some, self.source)
-        self.may_let_come = self.window >= _AMPLE
+        self.step: Callable[[int], list[object]]
+        self.may_let_come: bool
 
     @override
     def read(self) -> None:
-        if type(self.source) not in _PLAIN:
+        plain = type(self.source) in _PLAIN
+        self.may_let_come = self.window >= (_AMPLE if plain else _LAVISH)
+        if plain:
+            self.step = functools.partial(_take_some, self.source)
+        else:
             self.step = functools.partial(_take_one, self.own, self.source.__next__)
-            self.may_let_come = self.window >= _LAVISH
 
     @override
     def is_ample(self) -> bool:
@@ -267,7 +270,7 @@ class Lazy(Flow):
         with self.turn:
             if self.ready:
                 return True
-            room = self.window - (self.taken - self.used)
+            room = self._room()
             if self.over or room <= 0:
                 self.filling = False
                 return False

@@ -260,18 +260,27 @@ def the_last_fails_without_a_bound() -> None:
     one_fails(3, None)
 
 
-def the_second_fails_and_nothing_behind_it_is_begun() -> None:
-    """With one worker: what it had set aside is dropped."""
+def nothing_behind_it_is_begun(bad: int, buffersize: int | None) -> None:
+    """With one worker: what it had taken, and lies behind the one that fails, is dropped."""
     made: list[int] = []
 
-    def call(number: int) -> None:
+    def call(number: int) -> int:
         made.append(number)
-        if number == 2:
+        if number == bad:
             raise BoomError
+        return number
 
+    got: list[int] = []
     with pytest.raises(BoomError):
-        list(run_each(call, range(6), max_workers=1, buffersize=None))
-    assert made == [0, 1, 2]
+        got.extend(run_each(call, [0, 1, 2, 3, 4, 5], max_workers=1, buffersize=buffersize))
+    assert got == [*range(bad)]
+    assert made == [*range(bad + 1)]
+    assert alone()
+
+
+def the_second_fails_and_nothing_behind_it_is_begun() -> None:
+    """What it had set aside is dropped."""
+    nothing_behind_it_is_begun(2, None)
 
 
 def the_source_fails() -> None:
@@ -425,21 +434,8 @@ def the_source_waits_for_results() -> None:
 
 
 def some_are_taken_at_a_time() -> None:
-    """The source is a list, and the window of three; nothing behind a failure is begun."""
-    made: list[int] = []
-
-    def call(number: int) -> int:
-        made.append(number)
-        if number == 1:
-            raise BoomError
-        return number
-
-    got: list[int] = []
-    with pytest.raises(BoomError):
-        got.extend(run_each(call, [0, 1, 2, 3, 4, 5], max_workers=1, buffersize=2))
-    assert got == [0]
-    assert made == [0, 1]
-    assert alone()
+    """The source is a list, and the window of three; what is ready is dropped."""
+    nothing_behind_it_is_begun(1, 2)
 
 
 def the_third_of_a_list_fails() -> None:
@@ -592,8 +588,8 @@ FAULTS = {
     "results are let come that a source waits for": Fault(
         Lazy,
         "read",
-        "self.may_let_come = self.window >= _LAVISH",
-        "pass",
+        "_AMPLE if plain else _LAVISH",
+        "_AMPLE",
         the_source_waits_for_results,
     ),
     "what was taken is called with in any case": Fault(
