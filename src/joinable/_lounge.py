@@ -17,7 +17,6 @@ import threading
 from collections import deque
 
 from joinable import _runtime
-from joinable._chain import release
 from joinable._room import Room
 from joinable._typing import override
 
@@ -33,13 +32,15 @@ LINGER = 1.0
 """Seconds for which a worker rests here, before it is there for everybody again."""
 
 _EVER = threading.TIMEOUT_MAX
-_call = operator.call
 
 
 def tell(told: list[Lock]) -> None:
     """Release each latch."""
     while told:
-        release(told.pop())
+        try:  # noqa: SIM105  who waits for a call of a pool feels each function
+            told.pop().release()
+        except RuntimeError:  # a canceller has released it
+            pass
 
 
 class Lounge(Room):
@@ -52,15 +53,18 @@ class Lounge(Room):
         super().__init__(limit, backlog, broke)
         self.waking = False  # somebody is on the way who will look for something to take
         self.parked: list[Callable[[], object]] = []  # what wakes those who rest
+        # Each `next` takes one out and wakes it in one step: a Ctrl-C is handled before or after.
+        # An iterator for all, and in two threads at once: what it does is the list's atomic `pop`.
+        self._wakings = map(operator.call, iter(self.parked.pop, None))
         self.trips: deque[_runtime.Trip] = deque()
 
     def wake_one(self) -> bool:
-        trip = _runtime.departing()
+        departing = _runtime.departing
+        trip = None if departing is None else departing()
         if trip is not None:
             self.trips.append(trip)
         try:
-            # Taken out and woken in one step: a Ctrl-C is handled before it or after.
-            next(map(_call, iter(self.parked.pop, None)))
+            next(self._wakings)
         except IndexError:  # somebody was quicker
             if trip is not None:
                 self.trips.remove(trip)
@@ -73,12 +77,15 @@ class Lounge(Room):
     ) -> bool:
         """Wait until there may be something to take; False to leave."""
         self.parked.append(wake)
-        needed = self._is_needed()
+        self.todo.rotate(0)  # as in `has_more`
+        needed = self.todo or self.closed or self._lenders or len(self.lanes) > self.limit
         # Now: little is left to be done until it sleeps, when who is told wants the GIL.
         if told:
             tell(told)
         if not needed:
-            _runtime.at_rest()
+            at_rest = _runtime.at_rest
+            if at_rest is not None:
+                at_rest()
             if not sleep(LINGER):
                 if self._unpark(wake):
                     return False
@@ -91,10 +98,6 @@ class Lounge(Room):
             self.trips.popleft().arrive()
         self.waking = False
         return True
-
-    def _is_needed(self) -> bool:
-        self.todo.rotate(0)  # as in `has_more`
-        return bool(self.todo or self.closed or self._lenders or len(self.lanes) > self.limit)
 
     def _unpark(self, wake: Callable[[], object]) -> bool:
         try:

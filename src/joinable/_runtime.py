@@ -254,13 +254,12 @@ def _rest_for(channel: queue.SimpleQueue[bool], seconds: float) -> bool:
         return False
 
 
-def departing() -> Trip | None:
-    """Say that a worker is about to be given something to do: for a clock that counts threads."""
-    return None
+# For a clock that counts threads. Read once and called, if they are there: a clock comes and goes.
+departing: Callable[[], Trip] | None = None
+"""Say that a worker is about to be given something to do."""
 
-
-def at_rest() -> None:
-    """Say that the calling worker has done what it was given."""
+at_rest: Callable[[], object] | None = None
+"""Say that the calling worker has done what it was given."""
 
 
 def receive(channel: queue.SimpleQueue[T], timeout: float | None) -> T | None:

@@ -127,9 +127,10 @@ class Sealed(Running["T"]):
 
     def _be_first(self) -> Lock | None:
         """Return a latch that the end will release; None for who has to wait as for other tasks."""
-        if _events.observers or not hasattr(self, "_seal"):
+        if _events.observers:
             return None
-        latch = _park.latch()
+        latch = _runtime.allocate_lock()  # as `_park.latch`, which is felt here
+        latch.acquire()
         try:
             del self._place
         except AttributeError:  # somebody else is the first

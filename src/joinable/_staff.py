@@ -82,24 +82,16 @@ class Staff(Lounge):
         if self.closed and errand.take_back():
             self._take_out(errand)
             self.refuse()
-        if not self.waking and (self.parked or len(self.lanes) < self.limit):
-            try:
-                self.send()
-            except RuntimeError as error:  # no thread can be had
-                self._fail_all(error, errand)
-
-    def send(self) -> None:
-        """Wake one who rests, or have another one come.
-
-        Raises:
-            RuntimeError: No thread can be had.
-        """
+        if self.waking or not (self.parked or len(self.lanes) < self.limit):
+            return
         try:
             if self.parked:  # most of the time, and a shorter way
                 self.waking = True
                 if self.wake_one():
                     return
             self._send()
+        except RuntimeError as error:  # no thread can be had
+            self._fail_all(error, errand)
         except Exception:
             raise
         except BaseException:  # Ctrl-C: others may have counted on the one who was to come
@@ -158,7 +150,7 @@ class Staff(Lounge):
 
     @override
     def work(self, job: Job) -> bool:
-        bed = _runtime.make_bed()
+        wake, sleep = _runtime.make_bed()
         ident = _runtime.get_ident()
         spot: Spot = [None]
         self.spots[ident] = spot
@@ -168,21 +160,21 @@ class Staff(Lounge):
                 self.coming = None
         self.waking = False
         told: list[Lock] = []
+        record = _closing.mine()
         try:
-            clean = self._take_all(spot, told)
-            while clean and self.rest(*bed, told):
-                clean = self._take_all(spot, told)
+            clean = self._take_all(spot, told, record)
+            while clean and self.rest(wake, sleep, told):
+                clean = self._take_all(spot, told, record)
         finally:  # after no memory, for one
             tell(told)
         del self.spots[ident]
         return clean
 
-    def _take_all(self, spot: Spot, told: list[Lock]) -> bool:
+    def _take_all(self, spot: Spot, told: list[Lock], record: _closing.Record) -> bool:
         """Take and run calls until there are none, or to leave; False to be used no more."""
         # In names of this function: without a GIL, threads that look up the same attribute count
         # the references to what is there, and hold each other up.
         pop, todo, queue, lanes, lenders = self._shared
-        record = _closing.mine()
         first = clean = True
         while clean:
             try:

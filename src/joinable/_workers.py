@@ -135,7 +135,9 @@ class _Worker:
                 record.end_task()
             if not clean:
                 break
-            _runtime.at_rest()
+            at_rest = _runtime.at_rest
+            if at_rest is not None:
+                at_rest()
             job = self._next(pool, thread)
         del pool.here[thread]  # from here on there is nothing to wait for but its end
         pool.tell(None)
@@ -209,7 +211,8 @@ def start(job: Job) -> None:
         RuntimeError: No thread can be had.
     """
     pool = _pool
-    job.trip = _runtime.departing()
+    departing = _runtime.departing
+    job.trip = None if departing is None else departing()
     while pool.idle:
         try:
             worker = pool.idle.pop()

@@ -357,7 +357,11 @@ FAULTS = {
         Staff, "see_to", "self._take_out(errand)", "pass", no_room_until_the_shutdown
     ),
     "who comes to rest does not look again": Fault(
-        Staff, "rest", "needed = self._is_needed()", "needed = False", two_submit_to_one_worker
+        Staff,
+        "rest",
+        "needed = self.todo or",
+        "needed = False and",
+        two_submit_to_one_worker,
     ),
     "nobody sends for the next": Fault(
         Staff, "_take_all", "if todo and not self.waking:", "if False:", two_calls_meet
