@@ -14,6 +14,7 @@ import threading
 from concurrent.futures._base import FINISHED, PENDING, RUNNING
 
 from joinable import _chain, _frames, _runtime, _unasked
+from joinable._chain import OWNER, PARENT
 from joinable._check import steady
 from joinable._errors import Cancelled, CancelledError, DeadlineExceeded
 from joinable._launch import Launch
@@ -63,9 +64,9 @@ class Call(Running["T"]):
         self._owner = owner
         self._crew = crew
         self._launch = launch = Launch()
-        launch.parent, launch.owner, launch.body = parent, self, body
+        launch.seat, launch.body = [self, parent, None], body
         launch.context = contextvars.copy_context()
-        launch.context.run(_chain.current.set, launch)
+        launch.context.run(_chain.current.set, launch.seat)
         self._asked = True  # the owner takes the error
 
     def run_here(self) -> bool:
@@ -95,7 +96,8 @@ class Call(Running["T"]):
         launch = self._launch
         if launch is not None and self.cancelled() and self._runner is None:
             # It never runs: nothing of it is kept.
-            launch.body = launch.context = launch.owner = launch.parent = None
+            launch.body = launch.context = None
+            launch.seat[OWNER] = launch.seat[PARENT] = None
         return cancelled
 
     @override

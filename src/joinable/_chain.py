@@ -36,12 +36,12 @@ from joinable._errors import Cancelled
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import FrameType
-    from typing import Protocol
+    from typing import Any, Protocol
 
     from joinable._typing import Lock
 
     class Owner(Protocol):
-        """What `Later` needs of a task."""
+        """What a seat needs of a task."""
 
         def _make_scope(self) -> object: ...
 
@@ -54,10 +54,21 @@ if TYPE_CHECKING:
         def look_again(self) -> None: ...
         def remove(self) -> None: ...
 
+    Seat = list[Any]
+    """What stands for the scope of a task, which is made when somebody asks for it.
+
+    Most calls never wait in the library, and nobody cancels them: theirs is never made. It is a
+    list, and no object with names: each task has one, and that would take three times as long.
+    """
+
 
 NEW, ENTERED, LEFT = "not entered", "entered", "left"
 
-current: contextvars.ContextVar[Link | Later | None] = contextvars.ContextVar(
+OWNER, PARENT, LINK = 0, 1, 2
+"""What a seat holds: the task (None before its call is started and when it has ended), the scope
+around it, and the scope of the task, or None as long as there is none."""
+
+current: contextvars.ContextVar[Link | Seat | None] = contextvars.ContextVar(
     "joinable.scope", default=None
 )
 """The innermost scope, or what stands for it; `here` gives it, `in_force` the one that counts."""
@@ -189,47 +200,24 @@ class Link:
         return self._passed
 
 
-class Later:
-    """Stands for the scope of a task, which is made when somebody asks for it.
-
-    Most calls never wait in the library, and nobody cancels them: theirs is never made.
-    """
-
-    __slots__ = ()  # a subclass says where it keeps these
-
-    link: Link | None = None
-    parent: Link | None = None
-    owner: Owner | None = None
-    """The task; None before its call is started and when it has ended."""
-
-    def resolve(self) -> Link | None:
-        """Return the scope; the one around it, when the task has ended without."""
-        if self.link is None and (owner := self.owner) is not None:
-            owner._make_scope()  # it becomes our link
-        return self.parent if self.link is None else self.link
-
-
-class Deputy(Later):
-    """The same with nothing beside it, and quicker to make."""
-
-    __slots__ = ("link", "owner", "parent")
-
-    def __init__(self, owner: Owner | None, parent: Link | None) -> None:
-        """Stand for the scope of a task that is about to begin."""
-        self.link: Link | None = None
-        self.owner = owner
-        self.parent = parent
-
-
 def here() -> Link | None:
     """Return the innermost scope, which may be over."""
-    link = current.get()
-    return link.resolve() if isinstance(link, Later) else link
+    return resolved(current.get())
 
 
-def resolved(link: Link | Later | None) -> Link | None:
+def resolved(link: Link | Seat | None) -> Link | None:
     """Return what stands in `current`, or what that stands for."""
-    return link.resolve() if isinstance(link, Later) else link
+    return taken(link) if isinstance(link, list) else link
+
+
+def taken(seat: Seat) -> Link | None:
+    """Return the scope of a task; the one around it, when the task has ended without."""
+    owner: Owner | None = seat[OWNER]
+    if seat[LINK] is None and owner is not None:
+        owner._make_scope()  # it becomes the link
+    link: Link | None = seat[LINK]
+    outer: Link | None = seat[PARENT]
+    return outer if link is None else link
 
 
 def in_force() -> Link | None:

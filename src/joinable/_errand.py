@@ -14,7 +14,7 @@ import sys
 from concurrent.futures._base import CANCELLED_AND_NOTIFIED, FINISHED, PENDING, RUNNING
 
 from joinable import _chain, _debt, _events, _frames
-from joinable._chain import Deputy, current
+from joinable._chain import LINK, OWNER, PARENT, current
 from joinable._check import steady
 from joinable._errors import Cancelled, InvalidStateError
 from joinable._outcome import DONE_STATES
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn, Protocol
 
     from joinable import _closing
-    from joinable._chain import Link
+    from joinable._chain import Link, Seat
     from joinable._typing import Lock, T
 
     class Owner(Protocol):
@@ -52,6 +52,9 @@ if TYPE_CHECKING:
 __all__ = ["Errand"]
 
 _enter = current.set
+_scope_here = current.get
+_copy_context = contextvars.copy_context
+_frame_at = sys._getframe
 
 
 class Errand(Sealed["T"]):
@@ -67,6 +70,7 @@ class Errand(Sealed["T"]):
         _staff: Owner  # pyright: ignore[reportIncompatibleVariableOverride]
         _fn: Callable[..., T]
         _own_name: str
+        _own_seat: Seat | None  # while it runs
 
     def __init__(  # noqa: PLR0913, PLR0917  a tuple of them would be an object more
         self,
@@ -81,7 +85,7 @@ class Errand(Sealed["T"]):
         # Not the constructors above: what they make is made by `_furnish`, where it is needed. And
         # the fewer objects a task has while it waits, the less the garbage collector has to visit.
         try:
-            frame = sys._getframe(2)  # pyright: ignore[reportPrivateUsage]
+            frame = _frame_at(2)  # pyright: ignore[reportPrivateUsage]
         except ValueError:  # nothing in Python has called our caller: the exit of it, for one
             frame = sys._getframe()  # pyright: ignore[reportPrivateUsage]
         self._staff = staff  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -89,12 +93,11 @@ class Errand(Sealed["T"]):
         self._called = called
         self._code: CodeType = frame.f_code
         self._instruction = frame.f_lasti  # the line is looked up when somebody wants to know it
-        self._context: contextvars.Context | None = contextvars.copy_context()
+        self._context: contextvars.Context | None = _copy_context()
         self._args: tuple[object, ...] | None = args
         self._kwargs: dict[str, Any] | None = kwargs or None
-        self._parent: Link | None = None if current.get() is None else _chain.in_force()
-        self._result = self._exception = self._first = None
-        self._deputy: Deputy | None = None
+        self._parent: Link | None = None if _scope_here() is None else _chain.in_force()
+        self._exception = self._first = None
         self._told = False
         self._state = PENDING
         self._seal = self._place = None  # which costs nothing to count, in whatever thread
@@ -118,16 +121,15 @@ class Errand(Sealed["T"]):
         context: contextvars.Context = self._context  # type: ignore[assignment]
         args: tuple[Any, ...] = self._args  # type: ignore[assignment]
         kwargs = self._kwargs
-        self._context = self._args = self._kwargs = None
-        launch = Deputy(self, self._parent)
-        self._parent = None
-        self._deputy = launch
+        seat: Seat = [self, self._parent, None]
+        self._context = self._args = self._kwargs = self._parent = None
+        self._own_seat = seat
         if self._told:  # looked at when the scope can be made
             self._ask_to_stop()
         self._state = RUNNING
         if _events.observers:
             _events.emit(_events.Kind.STARTED, self)
-        context.run(_enter, launch)
+        context.run(_enter, seat)
         try:
             if kwargs is None:
                 result = context.run(fn, *args) if args else context.run(fn)  # which is quicker
@@ -138,15 +140,15 @@ class Errand(Sealed["T"]):
                 record.end_task(context.run)
             del context, fn, args, kwargs
             try:
-                return self._end_badly(launch, error)
+                return self._end_badly(seat, error)
             finally:
-                del self, launch  # the error's traceback leads here
+                del self, seat  # the error's traceback leads here
         if record.task:  # before anybody has the result
             record.end_task(context.run)
         del context, fn, args, kwargs
-        launch.owner = self._deputy = None
-        if launch.link is not None:
-            self._leave_scope(launch)
+        seat[OWNER] = self._own_seat = None
+        if seat[LINK] is not None:
+            self._leave_scope(seat)
         if not _events.observers:
             self._result = result  # first: who finds the seal gone takes it for written
             try:
@@ -161,17 +163,17 @@ class Errand(Sealed["T"]):
         self._finish(FINISHED, result)
         return True
 
-    def _end_badly(self, launch: Deputy, error: BaseException) -> bool:
-        parent, scope = launch.parent, self._leave_scope(launch)
+    def _end_badly(self, seat: Seat, error: BaseException) -> bool:
+        parent, scope = seat[PARENT], self._leave_scope(seat)
         asking = scope or parent
-        self._deputy = None
+        self._own_seat = None
         try:
             if asking is None or not asking._has_asked(error):
                 self._staff.has_failed()
             self._failed(parent, scope, error)
             return isinstance(error, (Exception, Cancelled))
         finally:
-            del parent, scope, asking, launch, error, self
+            del parent, scope, asking, seat, error, self
 
     # ---------------------------------------------------------------- cancelling
 
@@ -250,10 +252,6 @@ class Errand(Sealed["T"]):
             return self._staff
 
         @property
-        def _launch(self):  # noqa: ANN202
-            return self._deputy
-
-        @property
         def _name(self):  # noqa: ANN202
             own = vars(self).get("_own_name")
             return own or f"{self._staff.name}-{self._number} ({self._called})"
@@ -275,6 +273,10 @@ class Errand(Sealed["T"]):
             self._is_asked = asked  # first: `_watch` looks at it when it has made the debt
             if self._debt is not None:
                 self._debt.forgive()
+
+    @override
+    def _seat(self) -> Seat | None:
+        return vars(self).get("_own_seat")
 
     @override
     def _refuse_to_wait(self) -> None:

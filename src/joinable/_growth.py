@@ -20,6 +20,7 @@ import threading
 from joinable import _frames, _live, _pools, _runtime, _workers
 from joinable._batch import Batch
 from joinable._calls import READING, Calls
+from joinable._chain import LINK, PARENT
 from joinable._check import called, plain
 from joinable._drawing import Node
 from joinable._group import TaskGroup
@@ -161,17 +162,17 @@ class _Growth:
             return
         node = Node("threads", f"thread {_name(thread)!r}", ident=ident)
         self._tell_task(node, thread, "daemon" if thread.daemon else "")
-        if launch.link is not None:
-            self.at[id(launch.link)] = node
-        self.hung.append((node, launch.parent, None))
+        if launch.seat[LINK] is not None:
+            self.at[id(launch.seat[LINK])] = node
+        self.hung.append((node, launch.seat[PARENT], None))
         self.busy[ident] = node
 
     def _add_task(self, task: Running[object], above: Node, ident: int | None) -> None:
         node = Node("tasks", f"task {task._name!r}", ident=ident)
         self._tell_task(node, task)
-        launch = task._launch  # once: the end lets go of it
-        if launch is not None and launch.link is not None:
-            self.at[id(launch.link)] = node
+        seat = task._seat()  # once: the end lets go of it
+        if seat is not None and seat[LINK] is not None:
+            self.at[id(seat[LINK])] = node
         above.hang(node)
         if ident is not None:
             self.busy[ident] = node
@@ -194,15 +195,13 @@ class _Growth:
     # ---------------------------------------------------------------- what is told of it
 
     def _tell_task(self, node: Node, task: Running[object], *more: str) -> None:
-        launch = task._launch  # once: the end lets go of it
-        scope = None if launch is None else (launch.link or launch.parent)
+        launch, seat = task._launch, task._seat()  # once: the end lets go of it
+        own = None if seat is None else seat[LINK]
+        scope = own if seat is None else own or seat[PARENT]
         given_up = task.done() and self._is_given_up(node.ident)
-        words = [
-            "abandoned" if given_up else self._word(scope, None if launch is None else launch.link)
-        ]
-        since: float | None = getattr(launch, "since", None)
-        if since is not None:
-            words.append(f"{_seconds(self.now - since)} old")
+        words = ["abandoned" if given_up else self._word(scope, own)]
+        if launch is not None:
+            words.append(f"{_seconds(self.now - launch.since)} old")
         words += [*filter(None, (self._left(scope), *more))]
         node.title += ": " + ", ".join(words)
         node.where = self._where(node.ident, task._origin())

@@ -6,25 +6,26 @@ import contextvars
 import os
 
 from joinable import _frames, _runtime
-from joinable._chain import Later
 from joinable._check import check_callable, check_span, short
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from joinable._chain import Seat
     from joinable._timer import Entry
 
 __all__ = ["Launch", "check_call"]
 
 
-class Launch(Later):
-    """One attempt to start a thread; it stands for the scope that the call may come to need."""
+class Launch:
+    """One attempt to start a thread."""
 
     body: Callable[[], object] | None = None
     context: contextvars.Context | None = None
     running: Callable[[], object] | None = None
     """The body, while it runs: for who asks what is being called."""
+    seat: Seat
     revoked = False
     timer: Entry | None = None
 

@@ -15,6 +15,7 @@ import threading
 from concurrent.futures._base import CANCELLED_AND_NOTIFIED, FINISHED
 
 from joinable import _closing, _events, _frames, _park, _runtime, _timer, _unasked
+from joinable._chain import LINK, OWNER, PARENT
 from joinable._check import called
 from joinable._errors import Cancelled, DeadlineExceeded
 from joinable._limits import too_late
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     import contextvars
     from collections.abc import Callable
 
-    from joinable._chain import Deputy, Link
+    from joinable._chain import Link, Seat
     from joinable._launch import Launch
     from joinable._scope import CancelScope
     from joinable._typing import Lock, T
@@ -60,24 +61,29 @@ class Running(Task["T"]):
     @override
     def _make_scope(self) -> CancelScope | None:
         """Return the scope of the call, made now if it was not; None when the call has ended."""
-        launch = self._launch
-        if launch is None or self._is_inherited():
+        seat = self._seat()  # once: the end lets go of it
+        if seat is None or self._is_inherited():
             return None
         with self._mutex:
-            if launch.link is None and launch.owner is not None:
-                launch.link = task_scope(launch.parent)
-        return launch.link  # type: ignore[return-value]  # what `task_scope` makes
+            if seat[LINK] is None and seat[OWNER] is not None:
+                seat[LINK] = task_scope(seat[PARENT])
+        return seat[LINK]  # type: ignore[no-any-return]  # what `task_scope` makes
 
-    def _leave_scope(self, launch: Launch | Deputy) -> CancelScope | None:
+    def _seat(self) -> Seat | None:
+        """Return what stands for the scope of the call; None before it and when it has ended."""
+        launch = self._launch  # once: as above
+        return None if launch is None else launch.seat
+
+    def _leave_scope(self, seat: Seat) -> CancelScope | None:
         """Close the scope of the call, which has ended; None where it was never made.
 
         One that a `cancel` is just making comes too late.
         """
-        launch.owner = None
-        scope = launch.link
+        seat[OWNER] = None
+        scope: CancelScope | None = seat[LINK]
         if scope is not None:
-            scope._close(stays=True)  # type: ignore[attr-defined]  # as above
-        return scope  # type: ignore[return-value]
+            scope._close(stays=True)
+        return scope
 
     # ---------------------------------------------------------------- the run
 
@@ -105,12 +111,12 @@ class Running(Task["T"]):
         except BaseException as error:  # noqa: BLE001  whatever it raised is the outcome
             launch.running = None
             del body, context
-            scope = self._leave_scope(launch)
-            self._failed(launch.parent, scope, error)
+            scope = self._leave_scope(launch.seat)
+            self._failed(launch.seat[PARENT], scope, error)
         else:
             launch.running = None
             del body, context
-            scope = self._leave_scope(launch)
+            scope = self._leave_scope(launch.seat)
             if scope is not None and scope._has_run_out(None):
                 self._finish(
                     FINISHED, exception=too_late(self._timeout or 0.0, repr(self._name), None)
@@ -223,4 +229,4 @@ class Running(Task["T"]):
 
 def _end_in(launch: Launch, context: contextvars.Context, record: _closing.Record) -> None:
     """Close what belongs to the call that has ended: in its context, and in its scope."""
-    record.end_task(lambda close: context.run(run_in, launch, close))
+    record.end_task(lambda close: context.run(run_in, launch.seat, close))

@@ -23,7 +23,7 @@ from weakref import ref
 
 from joinable import _chain, _frames, _live, _runtime
 from joinable._callback import CancelCallback
-from joinable._chain import ENTERED, LEFT, NEW, Later, Link
+from joinable._chain import ENTERED, LEFT, NEW, Link
 from joinable._check import check_callable, check_time, short, steady
 from joinable._errors import Cancelled
 from joinable._typing import override
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from joinable._chain import Callback
+    from joinable._chain import Callback, Seat
     from joinable._typing import T
 
 __all__ = ["CancelScope", "current_scope"]
@@ -72,7 +72,7 @@ class CancelScope(Link):
 
     _swallowed = False
     _shield: float | None = 0.0
-    _outer: Link | Later | None = None
+    _outer: Link | Seat | None = None
     _place: _frames.Place | None = None
 
     def __init__(self, *, deadline: float = math.inf) -> None:
@@ -342,7 +342,7 @@ def task_scope(parent: Link | None, deadline: float = math.inf) -> CancelScope:
     return scope
 
 
-def run_in(scope: Link | Later, body: Callable[[], T]) -> T:
+def run_in(scope: Link | Seat, body: Callable[[], T]) -> T:
     """Run the body of a task in its scope, in a context of the user's, which is put right."""
     outer = _chain.current.get()
     _chain.current.set(scope)

@@ -120,10 +120,11 @@ class Task(Outcome["T"]):
             DeadlineExceeded: The call did not end in time; a `TimeoutError` that tells where it is.
             RuntimeError: The task would wait for itself, or it has not been started.
         """
-        if self._state not in DONE_STATES:
-            self._wait(timeout)
-        if self._state in CANCELLED_STATES:
-            raise self._cancellation()
+        if self._state != FINISHED:  # as it is most of the time
+            if self._state not in DONE_STATES:
+                self._wait(timeout)
+            if self._state in CANCELLED_STATES:
+                raise self._cancellation()
         error = self._exception
         if error is None:
             return self._result  # type: ignore[return-value]  # set before _state

@@ -31,6 +31,7 @@ import threading
 from concurrent.futures._base import CANCELLED_AND_NOTIFIED, FINISHED, PENDING, RUNNING
 
 from joinable import _chain, _closing, _events, _exit, _running, _runtime, _timer
+from joinable._chain import LINK, OWNER
 from joinable._check import called, check_seconds, steady
 from joinable._launch import Launch, check_call
 from joinable._running import Running, abandoned
@@ -271,15 +272,15 @@ class Thread(Running["T"], _Standard):
         own = self._own_context  # not `or`: an empty Context is false
         # Here, not in the new thread: a generator's scope is in force only while that runs.
         parent = _chain.in_force() if own is None else _chain.resolved(own.get(_chain.current))
-        launch.parent, launch.owner = parent, self
+        launch.seat = seat = [self, parent, None]
         if own is None:
             launch.context = contextvars.copy_context()
-            launch.context.run(_chain.current.set, launch)
+            launch.context.run(_chain.current.set, seat)
         else:
             launch.context = own
         if self._timeout is not None:
             deadline = _runtime.monotonic() + self._timeout
-            launch.link = task_scope(parent, deadline)
+            seat[LINK] = task_scope(parent, deadline)
             launch.timer = _timer.call_at(deadline + _running.LAST_MOMENT, self._give_up)
 
     def _start_failed(self, launch: Launch, error: BaseException) -> None:
@@ -350,7 +351,7 @@ class Thread(Running["T"], _Standard):
             # Else another OS thread was here before: of an interrupted start that was tried again.
             if launch is not None and launch.body is not None:
                 self._put_back(launch)
-                launch.body = launch.context = launch.owner = None
+                launch.body = launch.context = launch.seat[OWNER] = None
         self._drop_call()
         if not self._begun:
             self._end()
@@ -363,7 +364,7 @@ class Thread(Running["T"], _Standard):
             # It was set on the instance.
             self.run = body  # type: ignore[method-assign, assignment]
         if self._own_context is not None and body is not None:
-            launch.body = functools.partial(run_in, launch, body)
+            launch.body = functools.partial(run_in, launch.seat, body)
             self._own_context = None
 
     def _drop_call(self) -> None:
