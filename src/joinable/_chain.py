@@ -202,7 +202,8 @@ class Link:
 
 def here() -> Link | None:
     """Return the innermost scope, which may be over."""
-    return resolved(current.get())
+    link = current.get()
+    return taken(link) if isinstance(link, list) else link
 
 
 def resolved(link: Link | Seat | None) -> Link | None:
@@ -222,7 +223,8 @@ def taken(seat: Seat) -> Link | None:
 
 def in_force() -> Link | None:
     """Return the innermost scope that the calling code runs in; None without one."""
-    link = here()
+    innermost = current.get()
+    link = None if innermost is None else resolved(innermost)
     while link is not None and not link._is_in_force():
         link = link._parent
     return link

@@ -193,8 +193,10 @@ def known() -> Record | None:
 
 def left_by_task() -> Record | None:
     """Return that record if the task that has ended here has left something to close."""
-    record = known()
-    return record if record is not None and record.task else None
+    if _runtime.get_ident() not in Record.idents:
+        return None
+    record = mine()
+    return record if record.task else None
 
 
 def thread_name() -> str:

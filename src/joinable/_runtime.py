@@ -151,11 +151,6 @@ def _acquire_in_slices(lock: Lock, timeout: float | None) -> bool:
             return False
 
 
-def start(thread: threading.Thread) -> None:
-    """Start the OS thread behind `thread`; returns when it is running."""
-    _start(thread)
-
-
 def _start(thread: threading.Thread) -> None:
     try:
         _Thread.start(thread)
@@ -164,6 +159,10 @@ def _start(thread: threading.Thread) -> None:
         if interrupt is not None:
             raise interrupt from None
         raise
+
+
+start: Callable[[threading.Thread], None] = _start
+"""Start the OS thread behind a thread; returns when it is running."""
 
 
 def _interrupt_behind(error: Exception) -> BaseException | None:

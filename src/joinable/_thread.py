@@ -248,9 +248,9 @@ class Thread(Running["T"], _Standard):
     def _claim_start(self, launch: Launch) -> bool:
         """Move from pending to running, with all that the new thread needs; False if cancelled."""
         with self._mutex:
-            if self.cancelled():
-                return False
             if self._state != PENDING:
+                if self.cancelled():
+                    return False
                 raise RuntimeError("threads can only be started once")
             if sys.version_info >= (3, 14):
                 # The bootstrap enters a context of its own, and keeps it: let it be an empty one.
@@ -320,9 +320,9 @@ class Thread(Running["T"], _Standard):
 
     def _execute(self) -> None:
         """Run the body in its context and complete the task: the whole life of the OS thread."""
-        begun = True
+        begun, daemon = True, self.daemon
         try:
-            if self.daemon:
+            if daemon:
                 _exit.began(self.cancel)
             begun = self._run_body()
         except BaseException as fault:
@@ -334,7 +334,7 @@ class Thread(Running["T"], _Standard):
             record = _closing.known()
             if record is not None:
                 record.end_thread()
-            if self.daemon:
+            if daemon:
                 _exit.ended()
             if begun:
                 self._runner = None
