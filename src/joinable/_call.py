@@ -13,7 +13,7 @@ import contextvars
 import threading
 from concurrent.futures._base import FINISHED, PENDING, RUNNING
 
-from joinable import _chain, _frames, _runtime, _unasked
+from joinable import _chain, _frames, _runtime
 from joinable._chain import OWNER, PARENT
 from joinable._check import steady
 from joinable._errors import Cancelled, CancelledError, DeadlineExceeded
@@ -44,10 +44,7 @@ __all__ = ["Call"]
 class Call(Running["T"]):
     """One call, and what comes of it."""
 
-    report_after = None
-    # It is never watched. In C: on a free-threaded build those that another thread has let go of
-    # are collected in a row, where a finalizer in Python may begin the next one: thousands deep.
-    __del__ = staticmethod(bool)  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+    report_after = 0  # the group is over by then, and nobody else looks
     _noted = False  # the owner raises its error
 
     def __init__(
@@ -117,11 +114,6 @@ class Call(Running["T"]):
         error = super()._cancellation()
         error._scope = self._owner._stopping()  # type: ignore[attr-defined]  # who has asked for it
         return error
-
-    @override
-    def _watch(self) -> None:
-        # The group is over, and nobody else looks. Not at the collection, see above.
-        _unasked.report(self._claim)
 
     @override
     @steady

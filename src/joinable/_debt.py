@@ -1,6 +1,7 @@
 """An error that is reported when the task that keeps it is collected, unless somebody asks before.
 
-It hangs on the task and is collected with it. So a task that has not failed needs no finalizer.
+It hangs on the task and is collected with it. So a task that has not failed needs no finalizer,
+which would cost something for each.
 """
 
 from __future__ import annotations
@@ -22,11 +23,15 @@ class Debt:
     _key: int | None = None
 
     def __init__(self, error: BaseException, traceback: TracebackType | None) -> None:
-        """Have it reported, in the end as an error of the calling thread."""
+        """Keep what there is to report, in the end as an error of the calling thread."""
         thread = threading.current_thread()
         # `pop` is atomic on every build: it is reported once, or forgiven.
         self._left = [threading.ExceptHookArgs((type(error), error, traceback, thread))]
-        self._key = _unasked.watch(self.claim, None)
+
+    def watch(self, after: float | None) -> None:
+        """Have it reported after so many seconds, or earlier; None for never: see `_unasked`."""
+        if self._key is None:
+            self._key = _unasked.watch(self.claim, after)
 
     def claim(self) -> threading.ExceptHookArgs | None:
         """Answer what to report, once."""

@@ -13,7 +13,7 @@ import contextvars
 import sys
 from concurrent.futures._base import CANCELLED_AND_NOTIFIED, FINISHED, PENDING, RUNNING
 
-from joinable import _chain, _debt, _events, _frames
+from joinable import _chain, _events, _frames
 from joinable._chain import LINK, OWNER, PARENT, current
 from joinable._check import steady
 from joinable._errors import Cancelled, InvalidStateError
@@ -61,10 +61,6 @@ class Errand(Sealed["T"]):
     """One call that a pool was given, and what comes of it."""
 
     report_after = None
-    # What is to be reported hangs on a `Debt`. In C, since it costs something for each task.
-    __del__ = staticmethod(bool)  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
-    _debt: _debt.Debt | None = None
-    _is_asked = False
 
     if TYPE_CHECKING:
         _staff: Owner  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -264,16 +260,6 @@ class Errand(Sealed["T"]):
         def _runner(self):  # noqa: ANN202
             return self._staff.runner_of(self)
 
-        @property
-        def _asked(self):  # noqa: ANN202
-            return self._is_asked
-
-        @_asked.setter
-        def _asked(self, asked):  # noqa: ANN001, ANN202
-            self._is_asked = asked  # first: `_watch` looks at it when it has made the debt
-            if self._debt is not None:
-                self._debt.forgive()
-
     @override
     def _seat(self) -> Seat | None:
         return vars(self).get("_own_seat")
@@ -282,14 +268,6 @@ class Errand(Sealed["T"]):
     def _refuse_to_wait(self) -> None:
         if self._staff.is_here():  # as few who wait are
             super()._refuse_to_wait()
-
-    @override
-    def _watch(self) -> None:
-        error = self._exception
-        if error is not None and self._debt is None:
-            self._debt = debt = _debt.Debt(error, self._traceback)
-            if self._is_asked:
-                debt.forgive()
 
     @override
     def _is_inherited(self) -> bool:

@@ -2,8 +2,7 @@
 
 The inner half of `Task`. State, and what guards it. `_mutex` guards `_state`, `_result`,
 `_exception`, `_waiters`, `_done_callbacks` (a Future's own names, which `wait`, `as_completed` and
-`asyncio` read), and `_latches`, `_made_condition`, `_asked`, `_reported`. `_state` only moves
-forward:
+`asyncio` read), and `_latches`, `_made_condition`, `_debt`. `_state` only moves forward:
 
     PENDING -> RUNNING -> FINISHED
     PENDING or RUNNING -> CANCELLED_AND_NOTIFIED     (a Future's CANCELLED is passed over)
@@ -35,8 +34,9 @@ from concurrent.futures._base import (
     RUNNING,
 )
 
-from joinable import _chain, _events, _frames, _park, _runtime, _unasked
+from joinable import _chain, _events, _frames, _park, _runtime
 from joinable._check import check_seconds
+from joinable._debt import Debt
 from joinable._errors import Cancelled, DeadlineExceeded
 
 TYPE_CHECKING = False
@@ -69,14 +69,13 @@ _KINDS = {FINISHED: _events.Kind.DONE, **dict.fromkeys(CANCELLED_STATES, _events
 class Outcome(Future["T"]):
     """A Future's state, how it ends, and how it is waited for."""
 
-    # What a task begins with, on the class: the finalizer finds it on a task whose constructor did
-    # not run, and each attribute that is set only when needed makes a task cheaper.
+    # What a task begins with, on the class: each attribute that is set only when needed makes a
+    # task cheaper.
     _traceback: TracebackType | None = None
     _made_condition: threading.Condition | None = None
     _runner: int | None = None
-    _watch_key: int | None = None
     _asked: bool = False
-    _reported: bool = False
+    _debt: Debt | None = None
     _name: str = "task"
     _crew: Lender | None = None
     _spawn: _events.Spawn | None = None  # for those who watch
@@ -185,9 +184,9 @@ class Outcome(Future["T"]):
                 # What stopped the task may have been meant for us, too, and have come a moment
                 # later: then we were stopped, and have not failed.
                 _chain.checkpoint()
-            self._asked = True
+            self._ask()
         except BaseException:
-            # Ctrl-C. The finisher may have counted on this waiter; `_claim` answers only once.
+            # Ctrl-C. The finisher may have counted on this waiter; it is reported only once.
             if self._exception is not None and self._state in DONE_STATES and not self._asked:
                 self._watch()
             raise
@@ -267,21 +266,19 @@ class Outcome(Future["T"]):
 
     # ---------------------------------------------------------------- an error nobody asked for
 
+    def _ask(self) -> None:
+        """Note that somebody takes the error, if there is one."""
+        self._asked = True  # first: `_watch` looks at it when it has made the debt
+        if self._debt is not None:
+            self._debt.forgive()
+
     def _watch(self) -> None:
-        self._watch_key = _unasked.watch(self._claim, self.report_after)
-
-    def _claim(self) -> threading.ExceptHookArgs | None:
-        """Answer what to report; None when somebody has asked for the error."""
+        """Have the error reported, unless somebody asks for it."""
         error = self._exception
-        with self._mutex:  # two may hold the claim, each for a waiter that was interrupted
-            if error is None or self._asked or self._reported:
-                return None
-            self._reported = True
-        return threading.ExceptHookArgs((type(error), error, self._traceback, self._hook_thread()))
-
-    def _hook_thread(self) -> threading.Thread | None:
-        return None
-
-    def __del__(self) -> None:
-        if self._watch_key is not None:
-            _unasked.collected(self._watch_key, self._claim)
+        if error is None:
+            return
+        with self._mutex:  # two who waited may be interrupted at once
+            debt = self._debt = self._debt or Debt(error, self._traceback)
+        if self._asked:
+            debt.forgive()
+        debt.watch(self.report_after)

@@ -128,7 +128,7 @@ class Task(Outcome["T"]):
         error = self._exception
         if error is None:
             return self._result  # type: ignore[return-value]  # set before _state
-        self._asked = True
+        self._ask()
         try:
             raise BaseException.with_traceback(error, self._traceback)
         finally:
@@ -160,7 +160,7 @@ class Task(Outcome["T"]):
         """
         if self._state not in DONE_STATES:
             self._wait(timeout)
-        self._asked = True
+        self._ask()
         if self._state in CANCELLED_STATES:
             raise self._cancellation()
         if isinstance(self._exception, StopIteration) and in_event_loop():
@@ -188,7 +188,7 @@ class Task(Outcome["T"]):
             >>> task.add_done_callback(lambda done: print("got", done.result()))
             got 32
         """
-        self._asked = True
+        self._ask()
         with self._mutex:
             if self._state not in DONE_STATES:
                 self._done_callbacks.append(fn)

@@ -34,9 +34,10 @@ from joinable import _chain, _closing, _events, _exit, _running, _runtime, _time
 from joinable._chain import LINK, OWNER
 from joinable._check import called, check_seconds, steady
 from joinable._launch import Launch, check_call
-from joinable._running import Running, abandoned
+from joinable._running import abandoned
 from joinable._scope import run_in, task_scope
 from joinable._typing import override
+from joinable._watched import Watched
 
 # Bound here, once: a program may put our class in the place of the standard one.
 _Standard = threading.Thread
@@ -50,7 +51,7 @@ if TYPE_CHECKING:
 __all__ = ["Thread", "abandoned_threads"]
 
 
-class Thread(Running["T"], _Standard):
+class Thread(Watched["T"], _Standard):
     """Run a call in an OS thread of its own and keep what comes of it.
 
     Use it where you use `threading.Thread`: same constructor, same methods. It is a `Task` too, so
@@ -130,7 +131,7 @@ class Thread(Running["T"], _Standard):
         if timeout is not None and daemon is None and _runtime.daemons_allowed():
             daemon = True
         _Standard.__init__(self, group, target, name, args, kwargs, daemon=daemon)
-        Running.__init__(self)  # pyright: ignore[reportUnknownMemberType]
+        Watched.__init__(self)  # pyright: ignore[reportUnknownMemberType]
         if context is not None:
             self._own_context = context
         if timeout is not None:
@@ -383,10 +384,6 @@ class Thread(Running["T"], _Standard):
     def _called_now(self, launch: Launch) -> str | None:
         target: object = vars(self).get("_target")  # which goes when it has returned
         return None if target is None else called(target)
-
-    @override
-    def _hook_thread(self) -> threading.Thread | None:
-        return self
 
     @override
     @steady

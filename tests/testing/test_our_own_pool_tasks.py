@@ -129,7 +129,7 @@ def an_error_is_asked_for_when_it_comes() -> None:
     with ThreadPool(1) as pool:
         task = pool.submit(int, "x")
         assert isinstance(task.exception(), ValueError)
-        assert task._debt is None or not task._debt._left  # type: ignore[attr-defined]
+        assert task._debt is None or not task._debt._left
 
 
 # -------------------------------------------------------------------- the models

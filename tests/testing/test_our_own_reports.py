@@ -15,12 +15,12 @@ import time
 from typing import TYPE_CHECKING
 
 from exploring import Fault, Model, SmallParts, together
-from joinable import DeadlineExceeded, Task, _events, _outcome, _unasked
+from joinable import DeadlineExceeded, Task, _debt, _events, _outcome, _unasked
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-WATCH = (_outcome, _unasked, _events)
+WATCH = (_outcome, _debt, _unasked, _events)
 
 
 class Soon(Task[int]):
@@ -204,7 +204,7 @@ FAULTS = {
         runs=6000,
     ),
     "who asked is not looked at": Fault(
-        Task, "_claim", "self._asked or ", "", it_is_asked_for_before_it_is_due
+        Task, "_ask", "self._debt.forgive()", "pass", it_is_asked_for_before_it_is_due
     ),
     "it is watched before anybody can have asked": Fault(
         Task,

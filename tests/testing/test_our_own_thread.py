@@ -281,7 +281,7 @@ def test_who_comes_between_a_start_and_its_failure_is_told() -> None:
 
 LOCKED_CLAIM = """\
     with self._mutex:
-        if self.cancelled():
+        if self._state != PENDING:
 """
 
 WAKE_INSIDE = """\
