@@ -156,6 +156,7 @@ def pool_rows() -> list[Contest]:
         OURS: Contender(partial(ours.pool_in_turn, nothing, THREADS)),
         EXECUTOR: Contender(partial(standard.submit_in_turn, nothing, THREADS)),
         "two hand-overs": Contender(partial(standard.hand_over_in_turn, THREADS)),
+        "of a bare call": Contender(partial(standard.hand_over_calls_in_turn, nothing, THREADS)),
     }
     at_once = {
         OURS: Contender(partial(ours.pool_at_once, nothing, len(ITEMS), 8)),

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
+from contextvars import copy_context
 from multiprocessing.pool import ThreadPool
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +15,7 @@ from tool import Number, Tool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from contextvars import Context
 
 
 def threads(call: Callable[[], object], count: int, workers: int) -> None:
@@ -63,6 +66,37 @@ def hand_over_in_turn(count: int) -> None:
     for _ in range(count):
         there.release()
         back.acquire()
+    thread.join()
+
+
+def hand_over_calls_in_turn(call: Callable[[], object], count: int) -> None:
+    """Hand over a call, its context and its result, too: the pool that can do nothing else."""
+    there, back = threading.Lock(), threading.Lock()
+    there.acquire()
+    back.acquire()
+    calls: deque[tuple[Context, Callable[[], object]]] = deque()
+    results: deque[object] = deque()
+
+    def answer() -> None:
+        for _ in range(count):
+            there.acquire()
+            context, fn = calls.popleft()
+            results.append(context.run(fn))
+            back.release()
+
+    def submit() -> None:
+        calls.append((copy_context(), call))
+        there.release()
+
+    def result() -> object:
+        back.acquire()
+        return results.popleft()
+
+    thread = threading.Thread(target=answer)
+    thread.start()
+    for _ in range(count):
+        submit()
+        result()
     thread.join()
 
 
