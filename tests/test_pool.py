@@ -10,7 +10,7 @@ import functools
 import threading
 import time
 import weakref
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
@@ -428,3 +428,26 @@ def test_a_cancelled_caller_does_not_hide_what_it_raises() -> None:
         assert task.result(PATIENCE) == 0
         with pytest.raises(Cancelled):
             sleep(1)
+
+
+def test_who_comes_to_rest_sees_the_end_though_a_call_is_there_and_gone() -> None:
+    pool = ThreadPool(2)
+    staff = pool._staff
+    staff.todo.append(cast("Any", None))  # another worker takes it in a moment
+    staff.closed = "shutdown"
+    slept: list[float] = []
+
+    class Latch:
+        """What is released between the look and the sleep."""
+
+        def release(self) -> None:
+            staff.todo.clear()
+
+    def sleep(seconds: float) -> bool:
+        slept.append(seconds)
+        return False
+
+    told: list[Any] = [Latch()]
+    assert not staff.rest(int, sleep, told)
+    assert not slept
+    assert not told

@@ -548,3 +548,21 @@ def test_wrong_arguments_of_the_constructor_are_named() -> None:
         _ = Thread(target=int, kwargs=[1])  # type: ignore[arg-type]
     with pytest.raises(TypeError, match=r"context must be a contextvars\.Context"):
         _ = Thread(target=int, context={})  # type: ignore[arg-type]
+
+
+def test_a_property_of_a_subclass_that_fails_in_the_new_thread_is_an_outcome() -> None:
+    class Failing(Thread[int]):
+        @property
+        def daemon(self) -> bool:
+            if threading.current_thread() is self:
+                raise OSError("no daemon here")
+            return True
+
+        @daemon.setter
+        def daemon(self, daemon: bool) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
+            """As the constructor wants it."""
+
+    thread = Failing(target=int)
+    thread.start()
+    with pytest.raises(OSError, match="no daemon here"):
+        thread.result(10)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import sys
 import threading
+import weakref
 from typing import TYPE_CHECKING, NoReturn
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from joinable import Task, Thread, spawn
 from joinable import _runtime as runtime
 from joinable import _unasked as unasked
+from waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -358,3 +360,43 @@ def test_asked_from_another_thread_while_it_fails_it_is_raised_or_reported() -> 
         asker = spawn(thread.exception)
         assert isinstance(asker.result(), BoomError)
         thread.join()
+
+
+def test_a_failed_task_does_not_keep_the_thread_that_has_failed_it(hook: Hook) -> None:
+    """Or a thread that keeps its task would be collected by the garbage collector alone."""
+
+    def fail_one() -> Task[int]:
+        task: Task[int] = Task()
+        task.set_exception(BoomError())
+        return task
+
+    gc.collect()
+    gc.disable()
+    try:
+        thread = spawn(fail_one)
+        thread.join()
+        gone = weakref.ref(thread)
+        del thread
+        assert gone() is None
+        hook.wait()
+        assert [report.thread for report in hook.reports] == [None]
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize("kind", [Task, Patient])
+def test_nothing_is_watched_any_more_though_several_have_had_it_watched(
+    kind: type[Task[object]], hook: Hook, watch: unasked._Watch
+) -> None:
+    """As those do who are interrupted when it ends."""
+    task = kind()
+    task.set_exception(BoomError())
+    for _ in range(2):
+        task._watch()
+    assert len(watch.watched) == 3
+    del task
+    gc.collect()
+    settle()
+    hook.wait()
+    until(lambda: not watch.watched)
+    assert [report.exc_type for report in hook.reports].count(BoomError) == 2  # the marker's, too

@@ -44,7 +44,7 @@ __all__ = ["Call"]
 class Call(Running["T"]):
     """One call, and what comes of it."""
 
-    report_after = 0  # the group is over by then, and nobody else looks
+    report_after = None
     _noted = False  # the owner raises its error
 
     def __init__(
@@ -114,6 +114,10 @@ class Call(Running["T"]):
         error = super()._cancellation()
         error._scope = self._owner._stopping()  # type: ignore[attr-defined]  # who has asked for it
         return error
+
+    @override
+    def _watch(self) -> None:
+        self._owe(0)  # at once: the group is over, and nobody else looks
 
     @override
     @steady

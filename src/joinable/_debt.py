@@ -20,18 +20,22 @@ __all__ = ["Debt"]
 class Debt:
     """An error that nobody has asked for."""
 
-    _key: int | None = None
-
-    def __init__(self, error: BaseException, traceback: TracebackType | None) -> None:
-        """Keep what there is to report, in the end as an error of the calling thread."""
-        thread = threading.current_thread()
+    def __init__(
+        self,
+        error: BaseException,
+        traceback: TracebackType | None,
+        thread: threading.Thread | None,
+    ) -> None:
+        """Keep what there is to report, in the name of a thread or of none."""
         # `pop` is atomic on every build: it is reported once, or forgiven.
         self._left = [threading.ExceptHookArgs((type(error), error, traceback, thread))]
+        self._keys: list[int] = []
 
     def watch(self, after: float | None) -> None:
         """Have it reported after so many seconds, or earlier; None for never: see `_unasked`."""
-        if self._key is None:
-            self._key = _unasked.watch(self.claim, after)
+        key = _unasked.watch(self.claim, after)
+        if key is not None:
+            self._keys.append(key)  # two may be here at once: each key is told of the end
 
     def claim(self) -> threading.ExceptHookArgs | None:
         """Answer what to report, once."""
@@ -45,5 +49,5 @@ class Debt:
         self._left.clear()
 
     def __del__(self) -> None:
-        if self._key is not None:
-            _unasked.collected(self._key, self.claim)
+        for key in self._keys:
+            _unasked.collected(key, self.claim)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import sys
+import threading
 from concurrent.futures._base import CANCELLED_AND_NOTIFIED, FINISHED, PENDING, RUNNING
 
 from joinable import _chain, _events, _frames
@@ -268,6 +269,10 @@ class Errand(Sealed["T"]):
     def _refuse_to_wait(self) -> None:
         if self._staff.is_here():  # as few who wait are
             super()._refuse_to_wait()
+
+    @override
+    def _reporter(self) -> threading.Thread:
+        return threading.current_thread()
 
     @override
     def _is_inherited(self) -> bool:

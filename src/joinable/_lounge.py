@@ -78,7 +78,8 @@ class Lounge(Room):
         """Wait until there may be something to take; False to leave."""
         self.parked.append(wake)
         self.todo.rotate(0)  # as in `has_more`
-        needed = self.todo or self.closed or self._lenders or len(self.lanes) > self.limit
+        # All of it is looked at now: what is there and gone a moment later may hide the rest.
+        needed = bool(self.todo or self.closed or self._lenders or len(self.lanes) > self.limit)
         # Now: little is left to be done until it sleeps, when who is told wants the GIL.
         if told:
             tell(told)

@@ -274,11 +274,18 @@ class Outcome(Future["T"]):
 
     def _watch(self) -> None:
         """Have the error reported, unless somebody asks for it."""
+        self._owe(self.report_after)
+
+    def _owe(self, after: float | None) -> None:
         error = self._exception
         if error is None:
             return
         with self._mutex:  # two who waited may be interrupted at once
-            debt = self._debt = self._debt or Debt(error, self._traceback)
+            debt = self._debt = self._debt or Debt(error, self._traceback, self._reporter())
         if self._asked:
             debt.forgive()
-        debt.watch(self.report_after)
+        debt.watch(after)  # not under the lock: it may call the user's hook
+
+    def _reporter(self) -> threading.Thread | None:
+        """Return the thread in whose name the error is reported."""
+        return None

@@ -321,8 +321,9 @@ class Thread(Watched["T"], _Standard):
 
     def _execute(self) -> None:
         """Run the body in its context and complete the task: the whole life of the OS thread."""
-        begun, daemon = True, self.daemon
+        begun, daemon = True, False
         try:
+            daemon = self.daemon
             if daemon:
                 _exit.began(self.cancel)
             begun = self._run_body()

@@ -23,12 +23,15 @@ class Watched(Running["T"]):
     """The base of `Thread`, beside that of the standard library."""
 
     # On the class: the finalizer finds them on a thread whose constructor did not run.
-    _watch_key: int | None = None
+    _watch_keys: tuple[int, ...] = ()
     _reported = False
 
     @override
     def _watch(self) -> None:
-        self._watch_key = _unasked.watch(self._claim, self.report_after)
+        key = _unasked.watch(self._claim, self.report_after)
+        if key is not None:
+            with self._mutex:  # two may be here at once: each key is told of the end
+                self._watch_keys = (*self._watch_keys, key)
 
     def _claim(self) -> threading.ExceptHookArgs | None:
         """Answer what to report; None when somebody has asked for the error."""
@@ -40,5 +43,5 @@ class Watched(Running["T"]):
         return threading.ExceptHookArgs((type(error), error, self._traceback, self))
 
     def __del__(self) -> None:
-        if self._watch_key is not None:
-            _unasked.collected(self._watch_key, self._claim)
+        for key in self._watch_keys:
+            _unasked.collected(key, self._claim)

@@ -359,8 +359,8 @@ FAULTS = {
     "who comes to rest does not look again": Fault(
         Staff,
         "rest",
-        "needed = self.todo or",
-        "needed = False and",
+        "needed = bool(",
+        "needed = False and bool(",
         two_submit_to_one_worker,
     ),
     "nobody sends for the next": Fault(
