@@ -460,18 +460,17 @@ def test_an_error_in_clean_up_of_a_cancelled_group_is_raised() -> None:
 
 
 def test_cancelling_one_task_stops_that_one_alone() -> None:
+    gate = Gate(lambda: "open")
     with TaskGroup(max_workers=2) as group:
-        stopped, other = group.spawn(sleep, LONG), group.spawn(say_open)
+        stopped, other = group.spawn(sleep, LONG), group.spawn(gate)
         never = group.spawn(fail)
+        until(lambda: stopped.running() and other.running())  # else one of them may begin the third
+        assert never.cancel()
         assert stopped.cancel()
-        assert never.cancel() or never.done()
         until(stopped.done)
+        gate.may_end.set()
     assert stopped.cancelled()
     assert other.result() == "open"
-
-
-def say_open() -> str:
-    return "open"
 
 
 def test_a_cancelled_child_that_waited_its_turn_never_runs_and_is_no_error() -> None:
