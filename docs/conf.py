@@ -11,7 +11,7 @@ from typing import Any, get_origin
 
 import joinable
 from joinable._outcome import Outcome
-from joinable._running import Running
+from joinable._watched import Watched
 
 project = "joinable"
 author = "The joinable developers"
@@ -77,7 +77,7 @@ for public in (concurrent.futures.Future, concurrent.futures.Executor):
 
 
 # What a public class is made of, by the public name of what that is for its users.
-PUBLIC_BASES: dict[object, object] = {Outcome: concurrent.futures.Future, Running: joinable.Task}
+PUBLIC_BASES: dict[object, object] = {Outcome: concurrent.futures.Future, Watched: joinable.Task}
 
 
 def show_public_bases(
