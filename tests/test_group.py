@@ -415,6 +415,7 @@ def test_cancelling_a_group_is_quiet() -> None:
     ran: list[int] = []
     with TaskGroup(max_workers=2) as group:
         tasks = [group.spawn(sleep, LONG) for _ in range(2)]
+        until(lambda: all(task.running() for task in tasks))  # or a worker may just take the third
         waiting = group.spawn(ran.append, 1)
         group.cancel("enough")
     assert [task.cancelled() for task in (*tasks, waiting)] == [True] * 3
