@@ -202,29 +202,27 @@ class Link:
 
 def here() -> Link | None:
     """Return the innermost scope, which may be over."""
-    link = current.get()
-    return taken(link) if isinstance(link, list) else link
+    return resolved(current.get())
 
 
-def resolved(link: Link | Seat | None) -> Link | None:
-    """Return what stands in `current`, or what that stands for."""
-    return taken(link) if isinstance(link, list) else link
+def resolved(found: Link | Seat | None) -> Link | None:
+    """Return what stands in `current`, or what that stands for.
 
-
-def taken(seat: Seat) -> Link | None:
-    """Return the scope of a task; the one around it, when the task has ended without."""
-    owner: Owner | None = seat[OWNER]
-    if seat[LINK] is None and owner is not None:
+    For a seat it is the scope of the task; the one around it, when the task has ended without.
+    """
+    if not isinstance(found, list):
+        return found
+    owner: Owner | None = found[OWNER]
+    if found[LINK] is None and owner is not None:
         owner._make_scope()  # it becomes the link
-    link: Link | None = seat[LINK]
-    outer: Link | None = seat[PARENT]
+    link: Link | None = found[LINK]
+    outer: Link | None = found[PARENT]
     return outer if link is None else link
 
 
 def in_force() -> Link | None:
     """Return the innermost scope that the calling code runs in; None without one."""
-    innermost = current.get()
-    link = None if innermost is None else resolved(innermost)
+    link = resolved(current.get())
     while link is not None and not link._is_in_force():
         link = link._parent
     return link

@@ -193,10 +193,8 @@ def known() -> Record | None:
 
 def left_by_task() -> Record | None:
     """Return that record if the task that has ended here has left something to close."""
-    if _runtime.get_ident() not in Record.idents:
-        return None
-    record = mine()
-    return record if record.task else None
+    record = known()
+    return record if record is not None and record.task else None
 
 
 def thread_name() -> str:

@@ -12,6 +12,7 @@ from joinable import _unasked
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import TracebackType
 
 __all__ = ["Debt"]
@@ -19,6 +20,9 @@ __all__ = ["Debt"]
 
 class Debt:
     """An error that nobody has asked for."""
+
+    # On the class: the finalizer finds it on one whose constructor did not come to its end.
+    _keys: Sequence[int] = ()
 
     def __init__(
         self,
@@ -29,13 +33,13 @@ class Debt:
         """Keep what there is to report, in the name of a thread or of none."""
         # `pop` is atomic on every build: it is reported once, or forgiven.
         self._left = [threading.ExceptHookArgs((type(error), error, traceback, thread))]
-        self._keys: list[int] = []
 
     def watch(self, after: float | None) -> None:
         """Have it reported after so many seconds, or earlier; None for never: see `_unasked`."""
         key = _unasked.watch(self.claim, after)
         if key is not None:
-            self._keys.append(key)  # two may be here at once: each key is told of the end
+            # In one step: two may be here at once, and each key is told of the end.
+            vars(self).setdefault("_keys", []).append(key)
 
     def claim(self) -> threading.ExceptHookArgs | None:
         """Answer what to report, once."""

@@ -52,6 +52,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Errand"]
 
+# Looked up here, once: every task of a pool would do it.
 _enter = current.set
 _scope_here = current.get
 _copy_context = contextvars.copy_context
@@ -82,9 +83,9 @@ class Errand(Sealed["T"]):
         # Not the constructors above: what they make is made by `_furnish`, where it is needed. And
         # the fewer objects a task has while it waits, the less the garbage collector has to visit.
         try:
-            frame = _frame_at(2)  # pyright: ignore[reportPrivateUsage]
+            frame = _frame_at(2)
         except ValueError:  # nothing in Python has called our caller: the exit of it, for one
-            frame = sys._getframe()  # pyright: ignore[reportPrivateUsage]
+            frame = _frame_at()
         self._staff = staff  # pyright: ignore[reportIncompatibleVariableOverride]
         self._number = number
         self._called = called

@@ -17,6 +17,7 @@ import threading
 from collections import deque
 
 from joinable import _runtime
+from joinable._chain import release
 from joinable._room import Room
 from joinable._typing import override
 
@@ -37,10 +38,7 @@ _EVER = threading.TIMEOUT_MAX
 def tell(told: list[Lock]) -> None:
     """Release each latch."""
     while told:
-        try:  # noqa: SIM105  who waits for a call of a pool feels each function
-            told.pop().release()
-        except RuntimeError:  # a canceller has released it
-            pass
+        release(told.pop())
 
 
 class Lounge(Room):

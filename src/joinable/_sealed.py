@@ -129,8 +129,7 @@ class Sealed(Running["T"]):
         """Return a latch that the end will release; None for who has to wait as for other tasks."""
         if _events.observers:
             return None
-        latch = _runtime.allocate_lock()  # as `_park.latch`, which is felt here
-        latch.acquire()
+        latch = _park.latch()
         try:
             del self._place
         except AttributeError:  # somebody else is the first
